@@ -1,0 +1,26 @@
+//! The judgement: pure. It is told the time and what the machine found, and says what to do;
+//! it opens no file, starts no process and reads no clock, so the same record, alert, limits
+//! and now give the same decision.
+
+pub mod admit;
+pub mod alert;
+pub mod allowlist;
+pub mod decision;
+pub mod limits;
+pub mod record;
+pub mod storm;
+pub mod time;
+pub mod verdict;
+
+pub use alert::{Alert, AlertName, Status};
+pub use allowlist::AllowList;
+pub use decision::{Answer, Decision, Ending, Look, Note, Proposal, Why};
+pub use limits::{Limits, RunLimit};
+pub use record::{Host, Record, Run};
+pub use time::Time;
+pub use verdict::Verdict;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
