@@ -1,0 +1,206 @@
+//! The environment of a handler. Nothing is inherited; names come from a fixed list or behind a fixed
+//! prefix, so no label can be `PATH` or `LD_PRELOAD`.
+
+use std::collections::BTreeMap;
+
+use super::timestamp::rfc3339;
+use crate::judge::{Alert, Run};
+
+/// Where commands are looked for.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The longest value, in bytes. execve(2) takes 128 KiB a string, name included.
+const LONGEST: usize = 64 * 1024;
+
+/// All values together, in bytes: well below a quarter of an 8 MiB stack (execve(2), limits on size).
+const TOTAL: usize = 1024 * 1024;
+
+/// What the handler is told beside the alert.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// `HOME`.
+    pub home: &'a str,
+    /// `HEAL_BACKUP_DIR`.
+    pub backup_dir: &'a str,
+    /// `HEAL_MAX_ATTEMPTS`.
+    pub max_attempts: u32,
+    /// `HEAL_RECEIVER`.
+    pub receiver: &'a str,
+    /// `HEAL_GROUP_KEY`.
+    pub group_key: &'a str,
+    /// `HEAL_EXTERNAL_URL`.
+    pub external_url: &'a str,
+}
+
+/// A handler's environment, and what had to be left out of it.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// Names and values, free of NUL, names unique.
+    pub variables: Vec<(String, String)>,
+    /// Names of labels and annotations that are not in it, and why. The handler's stdin has them all.
+    pub left_out: Vec<(String, &'static str)>,
+}
+
+/// Builds the environment of one run.
+pub fn build(alert: &Alert, run: &Run, context: &Context<'_>) -> Environment {
+    let mut environment = Environment::default();
+    let seconds = run.deadline.0.div_euclid(1000).to_string();
+    let starts_at = alert.starts_at.map(rfc3339).unwrap_or_default();
+    for (name, value) in [
+        ("PATH", PATH),
+        ("HOME", context.home),
+        ("LANG", "C.UTF-8"),
+        ("HEAL_ALERTNAME", alert.name()),
+        ("HEAL_INSTANCE", alert.instance()),
+        (
+            "HEAL_FINGERPRINT",
+            alert.fingerprint.as_deref().unwrap_or(""),
+        ),
+        ("HEAL_ATTEMPT", &run.attempt.to_string()),
+        ("HEAL_MAX_ATTEMPTS", &context.max_attempts.to_string()),
+        ("HEAL_STARTS_AT", &starts_at),
+        ("HEAL_DEADLINE", &seconds),
+        ("HEAL_RECEIVER", context.receiver),
+        ("HEAL_GROUP_KEY", context.group_key),
+        ("HEAL_EXTERNAL_URL", context.external_url),
+        ("HEAL_GENERATOR_URL", &alert.generator_url),
+        ("HEAL_BACKUP_DIR", context.backup_dir),
+        ("HEAL_RUN_ID", &run.id),
+    ] {
+        let value = if value.len() <= LONGEST {
+            value.replace('\0', "")
+        } else {
+            environment.left_out.push((name.to_owned(), "too long"));
+            String::new()
+        };
+        environment.variables.push((name.to_owned(), value));
+    }
+    let mut room = TOTAL;
+    environment.add("HEAL_LABEL_", &alert.labels, &mut room);
+    environment.add("HEAL_ANNOTATION_", &alert.annotations, &mut room);
+    environment
+}
+
+impl Environment {
+    fn add(&mut self, prefix: &str, map: &BTreeMap<String, String>, room: &mut usize) {
+        let mut flattened: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for name in map.keys() {
+            flattened.entry(flatten(name)).or_default().push(name);
+        }
+        for (flat, names) in flattened {
+            let [name] = names.as_slice() else {
+                let out = names.into_iter().map(|name| (name.to_owned(), "collides"));
+                self.left_out.extend(out);
+                continue;
+            };
+            let value = map.get(*name).map_or("", String::as_str);
+            let size = prefix.len() + flat.len() + value.len();
+            if value.len() > LONGEST || flat.len() > LONGEST || size > *room {
+                self.left_out.push(((*name).to_owned(), "too long"));
+                continue;
+            }
+            *room -= size;
+            self.variables
+                .push((format!("{prefix}{flat}"), value.replace('\0', "")));
+        }
+    }
+}
+
+fn flatten(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::record::Process;
+    use crate::judge::{Status, Time};
+
+    fn environment(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> Environment {
+        let map = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect()
+        };
+        let alert = Alert {
+            status: Status::Firing,
+            labels: map(labels),
+            annotations: map(annotations),
+            starts_at: Some(Time(0)),
+            ends_at: None,
+            generator_url: "g\0g".into(),
+            fingerprint: None,
+        };
+        let run = Run {
+            id: "r".into(),
+            attempt: 2,
+            started: Time(0),
+            deadline: Time(5_999),
+            probe: false,
+            supervisor: Process::default(),
+        };
+        let context = Context {
+            home: "/h",
+            backup_dir: "/b",
+            max_attempts: 3,
+            receiver: "x",
+            group_key: "{}",
+            external_url: "u",
+        };
+        build(&alert, &run, &context)
+    }
+
+    fn value<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
+        let mut found = environment.variables.iter().filter(|(n, _)| n == name);
+        let value = found.next().map(|(_, v)| v.as_str());
+        assert!(found.next().is_none(), "{name} twice");
+        value
+    }
+
+    #[test]
+    fn hostile_names_and_values_stay_behind_the_prefix() {
+        let long = "x".repeat(LONGEST + 1);
+        let environment = environment(
+            &[
+                ("alertname", "A"),
+                ("PATH", "/evil"),
+                ("a=b", "1"),
+                ("nul", "a\0b"),
+                ("é", "2"),
+            ],
+            &[
+                ("a.b", "1"),
+                ("a_b", "2"),
+                ("long", &long),
+                ("text", "a\nb"),
+            ],
+        );
+        assert_eq!(value(&environment, "PATH"), Some(PATH));
+        assert_eq!(value(&environment, "HEAL_LABEL_PATH"), Some("/evil"));
+        assert_eq!(value(&environment, "HEAL_LABEL_a_b"), Some("1"));
+        assert_eq!(value(&environment, "HEAL_LABEL_nul"), Some("ab"));
+        assert_eq!(value(&environment, "HEAL_LABEL__"), Some("2"));
+        assert_eq!(value(&environment, "HEAL_GENERATOR_URL"), Some("gg"));
+        assert_eq!(value(&environment, "HEAL_ANNOTATION_a_b"), None);
+        assert_eq!(value(&environment, "HEAL_ANNOTATION_text"), Some("a\nb"));
+        assert_eq!(value(&environment, "HEAL_DEADLINE"), Some("5"));
+        let mut out = environment.left_out.clone();
+        out.sort();
+        let want = [
+            ("a.b", "collides"),
+            ("a_b", "collides"),
+            ("long", "too long"),
+        ];
+        assert_eq!(out, want.map(|(n, w)| (n.to_owned(), w)));
+        for (name, value) in &environment.variables {
+            assert!(
+                name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'),
+                "{name}"
+            );
+            assert!(!value.contains('\0'));
+        }
+    }
+}

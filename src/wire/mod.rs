@@ -1,0 +1,22 @@
+//! Bytes and meaning: parsing and printing of everything that crosses the program's edge or outlives a
+//! process. No file is opened, no clock is read, nothing is decided.
+
+pub mod base64;
+pub mod config;
+pub mod counters;
+pub mod directives;
+pub mod duration;
+pub mod environment;
+pub mod exposition;
+pub mod history;
+pub mod holder;
+pub mod http;
+pub mod json;
+pub mod logline;
+pub mod net;
+pub mod notification;
+pub(crate) mod quote;
+pub mod records;
+pub mod report;
+pub mod timestamp;
+pub mod token;

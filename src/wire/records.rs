@@ -1,0 +1,519 @@
+//! Records as bytes: one JSON object behind a header that names its length and its sha256, so that
+//! a record half written, or written over by something else, is known for what it is.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::judge::record::{Breaker, Episode, Host, Page, PageKind, Process, Reason, Record, Run};
+use crate::judge::{Alert, RunLimit, Time, decision};
+
+/// What stands at the beginning of every copy: the format and its version.
+const MAGIC: &str = "self-heal-1";
+
+/// The room for one copy, in bytes. The longest record allowed by the configuration's ranges fits.
+pub const SLOT: usize = 8192;
+
+/// The key of an alert's record: 64 hex digits of the sha256 of the sender's fingerprint or, when it
+/// sent none, of the sorted labels. The two cannot meet: a fingerprint contains no newline.
+pub fn key(alert: &Alert) -> String {
+    match &alert.fingerprint {
+        Some(fingerprint) => hex_digest(fingerprint.as_bytes()),
+        None => {
+            let mut hash = Sha256::new();
+            for (name, value) in &alert.labels {
+                for part in [name, value] {
+                    hash.update(part.len().to_string().as_bytes());
+                    hash.update(b"\n");
+                    hash.update(part.as_bytes());
+                }
+            }
+            hex(&hash.finalize())
+        }
+    }
+}
+
+/// Lower-case hex of the sha256 of `bytes`.
+pub fn hex_digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
+}
+
+/// Something that is kept in a record file.
+pub trait Kept: Clone + Default + PartialEq + Sized {
+    /// What stands in for a damaged one: whatever runs nothing for as long as it could have mattered.
+    fn unknown(now: Time) -> Self;
+    /// As JSON.
+    fn to_json(&self) -> Result<String, serde_json::Error>;
+    /// From JSON.
+    fn from_json(text: &str) -> Result<Self, serde_json::Error>;
+}
+
+impl Kept for Record {
+    fn unknown(now: Time) -> Record {
+        decision::unknown(now)
+    }
+
+    fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&RecordShape::from(self))
+    }
+
+    fn from_json(text: &str) -> Result<Record, serde_json::Error> {
+        serde_json::from_str::<RecordShape>(text)?.try_into()
+    }
+}
+
+impl Kept for Host {
+    fn unknown(now: Time) -> Host {
+        Host {
+            runs: vec![now; RunLimit::MOST_HOST as usize],
+            storm_since: None,
+        }
+    }
+
+    fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&HostShape::from(self))
+    }
+
+    fn from_json(text: &str) -> Result<Host, serde_json::Error> {
+        Ok(serde_json::from_str::<HostShape>(text)?.into())
+    }
+}
+
+/// One copy as written: header line, JSON, newline. `sequence` tells the newer of two copies.
+pub fn encode<T: Kept>(value: &T, key: &str, sequence: u64) -> Result<Vec<u8>, serde_json::Error> {
+    let body = format!("{key} {sequence} {}\n", value.to_json()?);
+    let digest = hex_digest(body.as_bytes());
+    Ok(format!("{MAGIC} {} {digest}\n{body}", body.len()).into_bytes())
+}
+
+/// What a copy holds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Copy<T> {
+    /// Never written: nothing but zeros.
+    Blank,
+    /// Whole.
+    Whole {
+        /// Whose record it is.
+        key: String,
+        /// The newer of two copies has the larger one.
+        sequence: u64,
+        /// The value.
+        value: T,
+    },
+    /// Neither.
+    Damaged,
+}
+
+/// Reads one copy. Bytes behind its length do not matter.
+pub fn decode<T: Kept>(copy: &[u8]) -> Copy<T> {
+    if copy.iter().all(|byte| *byte == 0) {
+        return Copy::Blank;
+    }
+    whole(copy).unwrap_or(Copy::Damaged)
+}
+
+fn whole<T: Kept>(copy: &[u8]) -> Option<Copy<T>> {
+    let line_end = copy.iter().take(128).position(|byte| *byte == b'\n')?;
+    let header = std::str::from_utf8(copy.get(..line_end)?).ok()?;
+    let mut words = header.split(' ');
+    if words.next()? != MAGIC {
+        return None;
+    }
+    let length: usize = words.next()?.parse().ok()?;
+    let digest = words.next()?;
+    let start = line_end.checked_add(1)?;
+    let body = copy.get(start..start.checked_add(length)?)?;
+    if words.next().is_some() || hex_digest(body) != digest {
+        return None;
+    }
+    let body = std::str::from_utf8(body).ok()?.strip_suffix('\n')?;
+    let (key, rest) = body.split_once(' ')?;
+    let (sequence, json) = rest.split_once(' ')?;
+    Some(Copy::Whole {
+        key: key.to_owned(),
+        sequence: sequence.parse().ok()?,
+        value: T::from_json(json).ok()?,
+    })
+}
+
+/// [`Record`] as JSON: times and durations in milliseconds.
+#[derive(Serialize, Deserialize)]
+struct RecordShape {
+    alertname: String,
+    instance: String,
+    fingerprint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    episode: Option<EpisodeShape>,
+    failures: Vec<i64>,
+    ineffective: u32,
+    runs: Vec<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_end: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_from: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healed_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deferring_since: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    breaker: Option<BreakerShape>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_flight: Option<RunShape>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    survivors: Vec<(i32, u64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown_since: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    owed: Vec<(i64, Option<String>)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EpisodeShape {
+    starts_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed_at: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BreakerShape {
+    reason: String,
+    since: i64,
+    hold_ms: u64,
+    half_open: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RunShape {
+    id: String,
+    attempt: u32,
+    started: i64,
+    deadline: i64,
+    probe: bool,
+    supervisor: (i32, u64),
+}
+
+#[derive(Serialize, Deserialize)]
+struct HostShape {
+    runs: Vec<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storm_since: Option<i64>,
+}
+
+impl From<&Record> for RecordShape {
+    fn from(record: &Record) -> RecordShape {
+        RecordShape {
+            alertname: record.alertname.clone(),
+            instance: record.instance.clone(),
+            fingerprint: record.fingerprint.clone(),
+            episode: record.episode.as_ref().map(|e| EpisodeShape {
+                starts_at: e.starts_at.0,
+                closed_at: e.closed_at.map(|t| t.0),
+            }),
+            failures: millis(&record.failures),
+            ineffective: record.ineffective,
+            runs: millis(&record.runs),
+            last_end: record.last_end.map(|t| t.0),
+            retry_from: record.retry_from.map(|t| t.0),
+            healed_at: record.healed_at.map(|t| t.0),
+            deferring_since: record.deferring_since.map(|t| t.0),
+            breaker: record.breaker.as_ref().map(|b| BreakerShape {
+                reason: b.reason.as_str().to_owned(),
+                since: b.since.0,
+                hold_ms: u64::try_from(b.hold.as_millis()).unwrap_or(u64::MAX),
+                half_open: b.half_open,
+            }),
+            in_flight: record.in_flight.as_ref().map(|r| RunShape {
+                id: r.id.clone(),
+                attempt: r.attempt,
+                started: r.started.0,
+                deadline: r.deadline.0,
+                probe: r.probe,
+                supervisor: (r.supervisor.pid, r.supervisor.started),
+            }),
+            survivors: record
+                .survivors
+                .iter()
+                .map(|s| (s.pid, s.started))
+                .collect(),
+            unknown_since: record.unknown_since.map(|t| t.0),
+            page: record.page.map(|reason| reason.as_str().to_owned()),
+            owed: record
+                .owed
+                .iter()
+                .map(|page| match page.what {
+                    PageKind::Trigger(reason) => (page.at.0, Some(reason.as_str().to_owned())),
+                    PageKind::Resolve => (page.at.0, None),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl TryFrom<RecordShape> for Record {
+    type Error = serde_json::Error;
+
+    fn try_from(shape: RecordShape) -> Result<Record, serde_json::Error> {
+        let breaker = match shape.breaker {
+            Some(b) => Some(Breaker {
+                reason: reason(&b.reason)?,
+                since: Time(b.since),
+                hold: Duration::from_millis(b.hold_ms),
+                half_open: b.half_open,
+            }),
+            None => None,
+        };
+        let owed = shape.owed.iter().map(|(at, what)| {
+            let what = match what {
+                Some(word) => PageKind::Trigger(reason(word)?),
+                None => PageKind::Resolve,
+            };
+            Ok(Page {
+                at: Time(*at),
+                what,
+            })
+        });
+        Ok(Record {
+            episode: shape.episode.map(|e| Episode {
+                starts_at: Time(e.starts_at),
+                closed_at: e.closed_at.map(Time),
+            }),
+            failures: times(shape.failures),
+            ineffective: shape.ineffective,
+            runs: times(shape.runs),
+            last_end: shape.last_end.map(Time),
+            retry_from: shape.retry_from.map(Time),
+            healed_at: shape.healed_at.map(Time),
+            deferring_since: shape.deferring_since.map(Time),
+            breaker,
+            in_flight: shape.in_flight.map(|r| Run {
+                id: r.id,
+                attempt: r.attempt,
+                started: Time(r.started),
+                deadline: Time(r.deadline),
+                probe: r.probe,
+                supervisor: Process {
+                    pid: r.supervisor.0,
+                    started: r.supervisor.1,
+                },
+            }),
+            survivors: shape
+                .survivors
+                .into_iter()
+                .map(|(pid, started)| Process { pid, started })
+                .collect(),
+            unknown_since: shape.unknown_since.map(Time),
+            page: shape.page.as_deref().map(reason).transpose()?,
+            owed: owed.collect::<Result<_, serde_json::Error>>()?,
+            alertname: shape.alertname,
+            instance: shape.instance,
+            fingerprint: shape.fingerprint,
+        })
+    }
+}
+
+impl From<&Host> for HostShape {
+    fn from(host: &Host) -> HostShape {
+        HostShape {
+            runs: millis(&host.runs),
+            storm_since: host.storm_since.map(|t| t.0),
+        }
+    }
+}
+
+impl From<HostShape> for Host {
+    fn from(shape: HostShape) -> Host {
+        Host {
+            runs: times(shape.runs),
+            storm_since: shape.storm_since.map(Time),
+        }
+    }
+}
+
+fn millis(times: &[Time]) -> Vec<i64> {
+    times.iter().map(|time| time.0).collect()
+}
+
+fn times(millis: Vec<i64>) -> Vec<Time> {
+    millis.into_iter().map(Time).collect()
+}
+
+fn reason(word: &str) -> Result<Reason, serde_json::Error> {
+    Reason::ALL
+        .into_iter()
+        .find(|reason| reason.as_str() == word)
+        .ok_or_else(|| serde::de::Error::custom("an unknown reason"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            alertname: "NginxDown".into(),
+            instance: "web-1:9113".into(),
+            fingerprint: "b2cf8126af425ee7".into(),
+            episode: Some(Episode {
+                starts_at: Time(5),
+                closed_at: Some(Time(-7)),
+            }),
+            failures: vec![Time(1), Time(2)],
+            ineffective: 2,
+            runs: vec![Time(3)],
+            last_end: Some(Time(4)),
+            retry_from: Some(Time(6)),
+            healed_at: Some(Time(8)),
+            deferring_since: Some(Time(9)),
+            breaker: Some(Breaker {
+                reason: Reason::Ineffective,
+                since: Time(10),
+                hold: Duration::from_millis(14_400_001),
+                half_open: true,
+            }),
+            in_flight: Some(Run {
+                id: "r1".into(),
+                attempt: 2,
+                started: Time(11),
+                deadline: Time(12),
+                probe: true,
+                supervisor: Process { pid: 4, started: 5 },
+            }),
+            survivors: vec![Process {
+                pid: 7,
+                started: 99,
+            }],
+            unknown_since: Some(Time(13)),
+            page: Some(Reason::Survivor),
+            owed: vec![
+                Page {
+                    at: Time(14),
+                    what: PageKind::Trigger(Reason::Survivor),
+                },
+                Page {
+                    at: Time(15),
+                    what: PageKind::Resolve,
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn a_record_survives_the_journey() {
+        for (sequence, value) in [record(), Record::default()].into_iter().enumerate() {
+            let sequence = sequence as u64;
+            let mut bytes = encode(&value, "k", sequence).unwrap();
+            bytes.resize(8192, 0);
+            assert_eq!(
+                decode(&bytes),
+                Copy::Whole {
+                    key: "k".into(),
+                    sequence,
+                    value
+                }
+            );
+        }
+        let host = Host {
+            runs: vec![Time(1)],
+            storm_since: Some(Time(2)),
+        };
+        let bytes = encode(&host, "host", 3).unwrap();
+        assert_eq!(
+            decode(&bytes),
+            Copy::Whole {
+                key: "host".into(),
+                sequence: 3,
+                value: host
+            }
+        );
+    }
+
+    #[test]
+    fn the_largest_record_fits_its_slot() {
+        let mut largest = record();
+        largest.instance = "é".repeat(Record::TEXT / 2);
+        largest.alertname = "a".repeat(128);
+        largest.fingerprint = "f".repeat(128);
+        largest.failures = vec![Time(1_999_999_999_999); 100];
+        largest.runs = vec![Time(1_999_999_999_999); RunLimit::MOST as usize + 1];
+        largest.owed = vec![
+            Page {
+                at: Time(1_999_999_999_999),
+                what: PageKind::Trigger(Reason::Interrupted)
+            };
+            Record::OWED
+        ];
+        assert!(encode(&largest, &"0".repeat(64), u64::MAX).unwrap().len() <= SLOT);
+        let host = Host {
+            runs: vec![Time(1_999_999_999_999); RunLimit::MOST_HOST as usize],
+            storm_since: None,
+        };
+        assert!(encode(&host, "host", u64::MAX).unwrap().len() <= SLOT);
+    }
+
+    #[test]
+    fn any_changed_byte_is_noticed() {
+        let bytes = encode(&record(), "k", 1).unwrap();
+        for place in 0..bytes.len() {
+            let mut torn = bytes.clone();
+            torn[place] ^= 0x20;
+            assert_eq!(decode::<Record>(&torn), Copy::Damaged, "byte {place}");
+            assert_eq!(
+                decode::<Record>(&bytes[..place]),
+                expect_cut(place),
+                "cut at {place}"
+            );
+        }
+    }
+
+    fn expect_cut(length: usize) -> Copy<Record> {
+        if length == 0 {
+            Copy::Blank
+        } else {
+            Copy::Damaged
+        }
+    }
+
+    #[test]
+    fn keys_of_different_label_sets_differ() {
+        let alert = |labels: &[(&str, &str)], fingerprint: Option<&str>| Alert {
+            status: crate::judge::Status::Firing,
+            labels: labels
+                .iter()
+                .map(|(k, v)| ((*k).into(), (*v).into()))
+                .collect(),
+            annotations: Default::default(),
+            starts_at: None,
+            ends_at: None,
+            generator_url: String::new(),
+            fingerprint: fingerprint.map(str::to_owned),
+        };
+        let keys = [
+            key(&alert(&[("a", "b")], None)),
+            key(&alert(&[("a", "b\n1\nc")], None)),
+            key(&alert(&[("a", "b"), ("c", "")], None)),
+            key(&alert(&[("ab", "")], None)),
+            key(&alert(&[], None)),
+            key(&alert(&[("a", "b")], Some("f"))),
+        ];
+        for (i, one) in keys.iter().enumerate() {
+            assert_eq!(one.len(), 64);
+            assert!(keys[i + 1..].iter().all(|other| one != other));
+        }
+        assert_eq!(key(&alert(&[("x", "y")], Some("f"))), keys[5]);
+    }
+}
