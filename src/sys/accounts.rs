@@ -1,0 +1,136 @@
+//! Names of accounts and their numbers, from `/etc/passwd` itself (passwd(5)). The name service is not
+//! asked: a statically linked glibc has none to ask. An account that only a directory server knows is
+//! therefore named by its number.
+
+use std::io;
+use std::path::PathBuf;
+
+use nix::unistd::getuid;
+
+/// The accounts of this machine as they were when the file was read.
+#[derive(Clone, Debug)]
+pub struct Accounts(Vec<Account>);
+
+#[derive(Clone, Debug)]
+struct Account {
+    name: String,
+    uid: u32,
+    home: String,
+}
+
+impl Accounts {
+    /// Reads `/etc/passwd`. Lines that are not an account's (comments, NIS markers, damage) are skipped.
+    ///
+    /// # Errors
+    /// As the file system gives them.
+    pub fn read() -> io::Result<Accounts> {
+        let bytes = std::fs::read("/etc/passwd")?;
+        Ok(Accounts::parse(&String::from_utf8_lossy(&bytes)))
+    }
+
+    fn parse(text: &str) -> Accounts {
+        Accounts(text.lines().filter_map(account).collect())
+    }
+
+    /// The number of an account given by name, or by number: digits are a number whether or not an
+    /// account has it. `None`: no such account.
+    pub fn uid(&self, name: &str) -> Option<u32> {
+        if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
+            return number(name);
+        }
+        self.0
+            .iter()
+            .find(|account| account.name == name)
+            .map(|account| account.uid)
+    }
+
+    /// The first name of an account's number.
+    pub fn name(&self, uid: u32) -> Option<&str> {
+        self.of(uid).map(|account| account.name.as_str())
+    }
+
+    /// The home folder of the account this process runs as (its real uid); `None` where the file names
+    /// none, or not by an absolute path.
+    pub fn home(&self) -> Option<PathBuf> {
+        let account = self.of(getuid().as_raw())?;
+        account
+            .home
+            .starts_with('/')
+            .then(|| PathBuf::from(&account.home))
+    }
+
+    fn of(&self, uid: u32) -> Option<&Account> {
+        self.0.iter().find(|account| account.uid == uid)
+    }
+}
+
+/// `name:password:uid:gid:gecos:home:shell`.
+fn account(line: &str) -> Option<Account> {
+    let mut fields = line.split(':');
+    let name = fields
+        .next()
+        .filter(|name| !name.is_empty() && !name.starts_with(['+', '-', '#']))?;
+    let uid = fields.nth(1).and_then(number)?;
+    let home = fields.nth(2)?;
+    Some(Account {
+        name: name.to_owned(),
+        uid,
+        home: home.to_owned(),
+    })
+}
+
+/// A uid in digits. The largest number is `(uid_t) -1`, "no user" (credentials(7), chown(2)).
+fn number(digits: &str) -> Option<u32> {
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let uid = plain.then(|| digits.parse().ok()).flatten()?;
+    (uid != u32::MAX).then_some(uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "root:x:0:0:root:/root:/bin/bash\n\
+        # comment:x:7:7::/:\n\
+        toor:x:0:0::/other:/bin/sh\n\
+        +nis:x:8:8::/:\n\
+        torn:x:9\n\
+        odd:x:+5:5::/odd:/bin/sh\n\
+        nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
+
+    #[test]
+    fn names_and_numbers() {
+        let accounts = Accounts::parse(TABLE);
+        assert_eq!(accounts.uid("nobody"), Some(65534));
+        assert_eq!(accounts.uid("toor"), Some(0));
+        assert_eq!(accounts.name(0), Some("root"));
+        assert_eq!(accounts.name(65534), Some("nobody"));
+        for absent in ["", "nob", "Nobody", "+nis", "# comment", "torn", "odd", "x"] {
+            assert_eq!(accounts.uid(absent), None, "{absent}");
+        }
+        assert_eq!(accounts.name(8), None);
+    }
+
+    #[test]
+    fn digits_are_a_number_and_never_minus_one() {
+        let accounts = Accounts::parse(TABLE);
+        assert_eq!(accounts.uid("4711"), Some(4711));
+        assert_eq!(accounts.uid("4294967294"), Some(4294967294));
+        for bad in ["4294967295", "4294967296", "-1", "+1", "1 "] {
+            assert_eq!(accounts.uid(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn our_own_account_has_a_home() {
+        let accounts = Accounts::read().unwrap();
+        assert_eq!(accounts.uid("root"), Some(0));
+        let us = getuid().as_raw();
+        let line = format!("us:x:{us}:0::/home/us:/bin/sh\nroot:x:0:0::relative:/bin/sh");
+        let expected = PathBuf::from("/home/us");
+        assert_eq!(Accounts::parse(&line).home(), Some(expected));
+        let relative = format!("us:x:{us}:0::relative:/bin/sh");
+        assert_eq!(Accounts::parse(&relative).home(), None);
+        assert_eq!(Accounts::parse("").home(), None);
+    }
+}

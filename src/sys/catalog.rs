@@ -1,0 +1,126 @@
+//! Handlers as found in `HEAL_HANDLER_DIR`: looked up by a safe name, refused unless nobody but root and
+//! the current account could have changed them. Decides nothing about the alert.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, access};
+
+use crate::judge::AlertName;
+use crate::sys::{files, handler};
+use crate::wire::directives::{self, Directives};
+use crate::wire::records::hex_digest;
+
+/// A handler that may be run.
+#[derive(Clone, Debug)]
+pub struct Handler {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What runs it, when it names no interpreter itself.
+    pub interpreter: Option<&'static Path>,
+    /// What it asks for.
+    pub directives: Directives,
+    /// The sha256 of its bytes, in hex.
+    pub sha256: String,
+}
+
+/// What there is under a name.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    /// Nothing.
+    Missing,
+    /// Something that must not be run, and why.
+    Unsafe(String),
+    /// A handler.
+    Ready(Handler),
+}
+
+/// The largest handler: it is read whole, for its directives and its sha256.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// Endings that a program without `.sh` may not have: they name other files of the folder, and one file
+/// must not answer to two names with two locks.
+const TAKEN: [&str; 2] = [".sh", ".restored"];
+
+/// Looks for `<name>.sh`, then for a program `<name>`.
+pub fn find(folder: &Path, name: &AlertName) -> Lookup {
+    let script = folder.join(format!("{name}.sh"));
+    let program = folder.join(name.as_str());
+    let taken = TAKEN.iter().any(|ending| name.as_str().ends_with(ending));
+    let candidates = if taken {
+        vec![script]
+    } else {
+        vec![script, program]
+    };
+    for path in candidates {
+        match fs::symlink_metadata(&path) {
+            Ok(_) => {
+                return match inspect(folder, &path) {
+                    Ok(handler) => Lookup::Ready(handler),
+                    Err(why) => Lookup::Unsafe(why),
+                };
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => {}
+            Err(error) => return Lookup::Unsafe(format!("{}: {error}", path.display())),
+        }
+    }
+    Lookup::Missing
+}
+
+/// The names that have a handler, safe or not, sorted.
+pub fn names(folder: &Path) -> io::Result<Vec<AlertName>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let file = entry.file_name();
+        let Some(file) = file.to_str() else { continue };
+        if entry.path().is_dir() || file.ends_with(".restored") {
+            continue;
+        }
+        names.extend(AlertName::new(file.strip_suffix(".sh").unwrap_or(file)));
+    }
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+fn inspect(folder: &Path, path: &Path) -> Result<Handler, String> {
+    let real = files::trusted(path)?;
+    let home = fs::canonicalize(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let at = |why: &str| format!("{}: {why}", path.display());
+    if !real.starts_with(&home) {
+        return Err(at(&format!(
+            "leads out of the handler folder, to {}",
+            real.display()
+        )));
+    }
+    let meta = fs::metadata(&real).map_err(|e| at(&e.to_string()))?;
+    judge_file(&meta).map_err(|why| at(&why))?;
+    access(&real, AccessFlags::X_OK).map_err(|_| at("is not executable: chmod 0755"))?;
+    let bytes = fs::read(&real).map_err(|e| at(&format!("cannot be read: {e}")))?;
+    let directives = directives::parse(&bytes).map_err(|why| at(&why))?;
+    Ok(Handler {
+        interpreter: handler::interpreter(&bytes),
+        sha256: hex_digest(&bytes),
+        path: real,
+        directives,
+    })
+}
+
+fn judge_file(meta: &Metadata) -> Result<(), String> {
+    if !meta.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    if meta.len() == 0 {
+        return Err("is empty".to_owned());
+    }
+    if meta.len() > LARGEST {
+        return Err(format!("is larger than {LARGEST} bytes"));
+    }
+    if meta.mode() & 0o6000 != 0 {
+        return Err("has a set-id bit: handlers use sudo".to_owned());
+    }
+    Ok(())
+}

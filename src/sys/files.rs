@@ -1,0 +1,211 @@
+//! Folders and files of which it matters who else may change them. Refuses what another account
+//! could swap, and follows no symbolic link where a file is written.
+
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::unistd::{AccessFlags, access, geteuid};
+
+/// Opens for reading, following no link in the last place.
+pub fn read_only() -> OpenOptions {
+    let mut options = File::options();
+    options
+        .read(true)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
+    options
+}
+
+/// Opens for reading and writing with mode 0600 where it is made, following no link in the last place.
+pub fn read_write() -> OpenOptions {
+    let mut options = read_only();
+    options.write(true).mode(0o600);
+    options
+}
+
+/// Opens a log for appending, made with mode 0640, following no link in the last place. A named
+/// pipe without a reader is refused rather than waited for (open(2), ENXIO).
+pub fn append() -> OpenOptions {
+    let mut options = File::options();
+    options
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
+    options
+}
+
+/// Makes the folder with this mode unless it exists. Parents are not made: their owner is the
+/// administrator's choice (tmpfiles.d, StateDirectory=).
+pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// The real path of `path` if nobody but root and the current account can change it or any folder on
+/// its way, else the reason. A folder that others may write to is accepted on the way when it is sticky and the
+/// next step belongs to root or the current account: nobody else can swap that (inode(7), S_ISVTX).
+pub fn trusted(path: &Path) -> Result<PathBuf, String> {
+    let real = std::fs::canonicalize(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    for way in [path, real.as_path()] {
+        for step in way.ancestors().collect::<Vec<_>>().into_iter().rev() {
+            if step.as_os_str().is_empty() {
+                continue;
+            }
+            let meta =
+                std::fs::symlink_metadata(step).map_err(|e| format!("{}: {e}", step.display()))?;
+            step_is_trusted(&meta, step == real)
+                .map_err(|why| format!("{} {why}", step.display()))?;
+        }
+    }
+    Ok(real)
+}
+
+fn step_is_trusted(meta: &Metadata, last: bool) -> Result<(), String> {
+    owner_is_trusted(meta)?;
+    if meta.is_symlink() {
+        return Ok(());
+    }
+    let sticky = meta.is_dir() && meta.mode() & 0o1000 != 0 && !last;
+    if meta.mode() & 0o022 != 0 && !sticky {
+        return Err(format!(
+            "is writable by group or others (mode {:04o})",
+            meta.mode() & 0o7777
+        ));
+    }
+    Ok(())
+}
+
+/// Makes the folder if need be and sees that nobody else may change it and that this account may write in it.
+///
+/// # Errors
+/// One sentence that names the folder.
+pub fn writable_folder(path: &Path) -> Result<(), String> {
+    make_folder(path, 0o700).map_err(|e| format!("{}: cannot be made: {e}", path.display()))?;
+    trusted(path)?;
+    access(path, AccessFlags::W_OK | AccessFlags::X_OK)
+        .map_err(|e| format!("{}: not writable for this account: {e}", path.display()))
+}
+
+/// Root and the current account are trusted, nobody else.
+pub fn owner_is_trusted(meta: &Metadata) -> Result<(), String> {
+    let us = geteuid().as_raw();
+    if meta.uid() == 0 || meta.uid() == us {
+        return Ok(());
+    }
+    Err(format!(
+        "belongs to uid {}, not to root or uid {us}",
+        meta.uid()
+    ))
+}
+
+/// Whether two descriptions are of one file.
+pub fn same_file(one: &Metadata, other: &Metadata) -> bool {
+    one.dev() == other.dev() && one.ino() == other.ino()
+}
+
+/// How long a file of ours may be locked by another process. Updates take milliseconds; whoever holds it
+/// longer is stopped or wedged.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Takes the file's exclusive lock (flock(2)), for an update. It ends with the file.
+pub fn lock(file: &File) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::other("locked by another process for too long"));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+/// Text of a small file: a regular one, of at most `most` bytes, UTF-8.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    use std::io::Read;
+    let mut options = File::options();
+    let file = options
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(most.saturating_add(1))
+        .read_to_string(&mut text)?;
+    if text.len() as u64 > most {
+        return Err(io::Error::other(format!("larger than {most} bytes")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let path =
+            std::env::temp_dir().join(format!("self-heal-files-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_folder_on_the_way_that_others_may_write_to_is_named() {
+        let top = folder("way");
+        let inner = top.join("inner");
+        fs::create_dir(&inner).unwrap();
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(trusted(&inner), Ok(fs::canonicalize(&inner).unwrap()));
+        fs::set_permissions(&top, fs::Permissions::from_mode(0o775)).unwrap();
+        let why = trusted(&inner).unwrap_err();
+        assert!(
+            why.contains("writable by group") && why.contains("0775"),
+            "{why}"
+        );
+        fs::remove_dir_all(&top).unwrap();
+    }
+
+    #[test]
+    fn a_sticky_folder_is_accepted_on_the_way_only() {
+        let top = folder("sticky");
+        let inner = top.join("inner");
+        fs::create_dir(&inner).unwrap();
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(&top, fs::Permissions::from_mode(0o1777)).unwrap();
+        assert!(trusted(&inner).is_ok());
+        assert!(trusted(&top).is_err());
+        fs::remove_dir_all(&top).unwrap();
+    }
+
+    #[test]
+    fn the_way_behind_a_link_is_judged_too() {
+        let top = folder("link");
+        let open = top.join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        fs::write(open.join("file"), "").unwrap();
+        fs::set_permissions(open.join("file"), fs::Permissions::from_mode(0o600)).unwrap();
+        let link = top.join("link");
+        symlink(open.join("file"), &link).unwrap();
+        assert!(trusted(&link).unwrap_err().contains("open is writable"));
+        fs::remove_dir_all(&top).unwrap();
+    }
+}

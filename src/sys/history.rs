@@ -1,0 +1,65 @@
+//! The history file: `HEAL_STATE_DIR/history.jsonl`, appended under the lock of `history.head`, which
+//! holds the digest of the last line so that the chain goes on over a rotation.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::sys::{clock, files};
+use crate::wire::history::{self, Event};
+
+/// How much of the end is read to find the last line. Lines are far shorter: every text in them is bounded.
+const TAIL: u64 = 64 * 1024;
+
+/// The history of one host.
+#[derive(Debug)]
+pub struct History {
+    folder: PathBuf,
+}
+
+impl History {
+    /// The history in this state folder. Nothing is opened yet.
+    pub fn new(state: &Path) -> History {
+        History {
+            folder: state.to_owned(),
+        }
+    }
+
+    /// Appends one line, bound to the last one. Nothing depends on it: an error is for the log.
+    pub fn append(&self, event: &Event<'_>) -> io::Result<()> {
+        let head = files::read_write()
+            .create(true)
+            .open(self.folder.join("history.head"))?;
+        files::lock(&head)?;
+        let mut options = files::append();
+        let file = options.read(true).open(self.folder.join("history.jsonl"))?;
+        let length = file.metadata()?.len();
+        let (glue, prev) = if length == 0 {
+            ("", last_before_rotation(&head))
+        } else {
+            let size = length.min(TAIL);
+            let mut tail = vec![0; usize::try_from(size).unwrap_or(0)];
+            file.read_exact_at(&mut tail, length - size)?;
+            history::after(&tail)
+        };
+        let line = history::line(clock::now(), event, &prev)?;
+        let written = (&file).write(format!("{glue}{line}").as_bytes())?;
+        if written != glue.len() + line.len() {
+            file.set_len(length)?;
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "a line was cut"));
+        }
+        head.write_all_at(history::digest(line.as_bytes()).as_bytes(), 0)
+    }
+}
+
+fn last_before_rotation(head: &File) -> String {
+    let mut digest = [0; history::GENESIS.len()];
+    let known =
+        head.read_exact_at(&mut digest, 0).is_ok() && digest.iter().all(|b| b.is_ascii_hexdigit());
+    if known {
+        String::from_utf8_lossy(&digest).into_owned()
+    } else {
+        history::GENESIS.to_owned()
+    }
+}

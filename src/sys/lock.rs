@@ -1,0 +1,151 @@
+//! The lock of an alertname: flock(2) on `HEAL_LOCK_DIR/heal-<alertname>.lock`, the file and the call
+//! that flock(1) uses, so an operator or a cron job who holds it blocks healing. The handler inherits the
+//! open file, so the lock outlives a killed supervisor; whoever supervises releases it explicitly.
+
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::judge::AlertName;
+use crate::sys::files;
+use crate::wire::holder::Holder;
+
+/// How wide a lock is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One run for the alertname.
+    Alert,
+    /// One run for the alertname on one instance, told apart by 16 hex digits of its sha256.
+    Instance(String),
+}
+
+/// A lock that is held. Dropping it closes our descriptors only; [`Lock::release`] frees it for
+/// everybody, whoever has inherited them.
+#[derive(Debug)]
+pub struct Lock {
+    /// The alertname's file: exclusive, or shared below an instance's.
+    name: File,
+    instance: Option<File>,
+}
+
+/// What trying brought.
+#[derive(Debug)]
+pub enum Tried {
+    /// Held.
+    Held(Lock),
+    /// Somebody else holds it; who, if the file says so.
+    Taken(Option<Holder>, PathBuf),
+}
+
+/// Tries once, without waiting.
+pub fn attempt(folder: &Path, name: &AlertName, scope: &Scope) -> io::Result<Tried> {
+    let path = folder.join(format!("heal-{name}.lock"));
+    let Scope::Instance(digits) = scope else {
+        return Ok(match take(&path, File::try_lock)? {
+            Ok(name) => Tried::Held(Lock {
+                name,
+                instance: None,
+            }),
+            Err(holder) => Tried::Taken(holder, path),
+        });
+    };
+    let shared = match take(&path, File::try_lock_shared)? {
+        Ok(shared) => shared,
+        Err(holder) => return Ok(Tried::Taken(holder, path)),
+    };
+    let path = folder.join(format!("heal-{name}@{digits}.lock"));
+    Ok(match take(&path, File::try_lock)? {
+        Ok(file) => Tried::Held(Lock {
+            name: shared,
+            instance: Some(file),
+        }),
+        Err(holder) => {
+            shared.unlock()?;
+            Tried::Taken(holder, path)
+        }
+    })
+}
+
+impl Lock {
+    /// The descriptors that the handler inherits.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        std::iter::once(self.name.as_fd())
+            .chain(self.instance.as_ref().map(File::as_fd))
+            .collect()
+    }
+
+    /// What the file says of its last holder, who did not release it.
+    pub fn left_by(&self) -> Option<Holder> {
+        read_holder(self.own())
+    }
+
+    /// Writes down who holds it; best effort.
+    pub fn name_holder(&self, holder: &Holder) {
+        if let Ok(line) = holder.to_line() {
+            let _ = self.own().set_len(0);
+            let _ = self.own().write_all_at(line.as_bytes(), 0);
+        }
+    }
+
+    /// Frees the lock for everybody, also where a daemon has inherited the descriptor.
+    pub fn release(self) -> io::Result<()> {
+        let _ = self.own().set_len(0);
+        if let Some(instance) = &self.instance {
+            instance.unlock()?;
+        }
+        self.name.unlock()
+    }
+
+    fn own(&self) -> &File {
+        self.instance.as_ref().unwrap_or(&self.name)
+    }
+}
+
+/// Locks the file at `path`, or says who does. The file is looked at again once it is locked: a
+/// lock on a file that has been removed or replaced meanwhile keeps nobody out.
+fn take(
+    path: &Path,
+    lock: fn(&File) -> Result<(), TryLockError>,
+) -> io::Result<Result<File, Option<Holder>>> {
+    loop {
+        let file = open(path)?;
+        match lock(&file) {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(Err(read_holder(&file))),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        match std::fs::symlink_metadata(path) {
+            Ok(there) if files::same_file(&there, &file.metadata()?) => return Ok(Ok(file)),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A lock file that root made with flock(1) may be readable only; that is enough for flock(2).
+fn open(path: &Path) -> io::Result<File> {
+    let file = match files::read_write().create(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            files::read_only().open(path)?
+        }
+        other => other?,
+    };
+    if file.metadata()?.mode() & 0o170_000 != 0o100_000 {
+        return Err(io::Error::other(format!(
+            "{} is not a regular file",
+            path.display()
+        )));
+    }
+    Ok(file)
+}
+
+fn read_holder(file: &File) -> Option<Holder> {
+    let mut text = String::new();
+    let mut reader = file;
+    reader.seek(SeekFrom::Start(0)).ok()?;
+    reader.take(4096).read_to_string(&mut text).ok()?;
+    Holder::from_line(&text)
+}

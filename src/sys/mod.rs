@@ -1,0 +1,24 @@
+//! The machine, one module for each thing in the world. Effects only: what is to be done is decided
+//! elsewhere and handed in.
+
+pub mod accounts;
+pub mod catalog;
+pub mod clock;
+pub mod connection;
+pub mod counters;
+pub mod files;
+pub mod handler;
+pub mod history;
+pub mod identity;
+pub mod inherited;
+pub mod leftovers;
+pub mod lock;
+pub mod log;
+pub mod peer;
+pub mod peer_owner;
+pub mod process;
+pub mod settings;
+pub mod signals;
+pub mod slots;
+pub mod state;
+pub mod token;

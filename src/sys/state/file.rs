@@ -1,0 +1,251 @@
+//! Records as files, one an alert, in `HEAL_STATE_DIR/records`; the host's in `HEAL_STATE_DIR/host`.
+//! A record comes into the world whole (written aside, synced, linked into place) and is changed in
+//! place from then on. What cannot be read is kept aside in `damaged/`, never thrown away, and counts as unknown.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::StateError;
+use super::reserve::Reserve;
+use super::twin;
+use crate::judge::{Host, Record, Time};
+use crate::sys::files;
+use crate::wire::records::Kept;
+
+/// The key of the host's own record.
+const HOST: &str = "host";
+
+/// The records of one host.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    /// Damaged records kept aside by this process, for the log.
+    pub kept_aside: Vec<PathBuf>,
+}
+
+impl Store {
+    /// Opens the store, makes its folders and its reserve where they are missing. An error means that
+    /// nothing may run; a reserve that cannot be made is no error.
+    pub fn open(folder: &Path) -> Result<Store, StateError> {
+        let fail = |doing| move |error| StateError::new(folder, doing, error);
+        files::make_folder(folder, 0o700).map_err(fail("make the state folder"))?;
+        files::trusted(folder)
+            .map_err(io::Error::other)
+            .map_err(fail("trust the state folder"))?;
+        let store = Store {
+            folder: folder.to_owned(),
+            kept_aside: Vec::new(),
+        };
+        files::make_folder(&store.records(), 0o700).map_err(fail("make a folder in"))?;
+        if !store.reserve().exists() {
+            let _ = Reserve::prepare(&store.reserve());
+        }
+        Ok(store)
+    }
+
+    /// The record of `key`, the default if there is none. Takes no lock and writes nothing; `None` when
+    /// it is damaged, which the next [`Store::update`] deals with.
+    pub fn read(&self, key: &str) -> Result<Option<Record>, StateError> {
+        let path = self.records().join(key);
+        let fail = |error| StateError::new(&path, "read the record", error);
+        match files::read_only().open(&path) {
+            Ok(file) => found(twin::read(&file, 0, key)).map_err(fail),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let Some(reserve) = Reserve::open(&self.reserve()).map_err(fail)? else {
+                    return Ok(Some(Record::default()));
+                };
+                match reserve.room(key).map_err(fail)? {
+                    Some((file, offset)) => found(twin::read(file, offset, key)).map_err(fail),
+                    None => Ok(Some(Record::default())),
+                }
+            }
+            Err(error) => Err(fail(error)),
+        }
+    }
+
+    /// Changes the record of `key` in one atomic step and returns it, durable. `change` is pure: it
+    /// may be called more than once. A record that stays as it was is not written, nor made.
+    pub fn update(
+        &mut self,
+        key: &str,
+        now: Time,
+        change: &mut dyn FnMut(&Record) -> Record,
+    ) -> Result<Record, StateError> {
+        let path = self.records().join(key);
+        self.update_at(&path, key, now, change)
+            .map_err(|error| StateError::new(&path, "update the record", error))
+    }
+
+    /// Changes the host's own record likewise.
+    pub fn update_host(
+        &mut self,
+        now: Time,
+        change: &mut dyn FnMut(&Host) -> Host,
+    ) -> Result<Host, StateError> {
+        let path = self.folder.join(HOST);
+        self.update_at(&path, HOST, now, change)
+            .map_err(|error| StateError::new(&path, "update the host's record", error))
+    }
+
+    /// Every record that can be read, with its key, in no order. Takes no lock.
+    pub fn list(&self) -> Result<Vec<(String, Record)>, StateError> {
+        let folder = self.records();
+        let fail = |error| StateError::new(&folder, "list", error);
+        let mut records = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(fail)? {
+            let name = entry.map_err(fail)?.file_name();
+            let Some(key) = name.to_str().filter(|name| !name.starts_with('.')) else {
+                continue;
+            };
+            if let Ok(Some(record)) = self.read(key) {
+                records.push((key.to_owned(), record));
+            }
+        }
+        if let Ok(Some(reserve)) = Reserve::open(&self.reserve()) {
+            for key in reserve.keys().unwrap_or_default() {
+                let Ok(Some((file, offset))) = reserve.room(&key) else {
+                    continue;
+                };
+                let known = records.iter().any(|(other, _)| *other == key);
+                if let (false, Ok(Some(record))) = (known, found(twin::read(file, offset, &key))) {
+                    records.push((key, record));
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    fn update_at<T: Kept>(
+        &mut self,
+        path: &Path,
+        key: &str,
+        now: Time,
+        change: &mut dyn FnMut(&T) -> T,
+    ) -> io::Result<T> {
+        loop {
+            match files::read_write().open(path) {
+                Ok(file) => {
+                    files::lock(&file)?;
+                    let aside = self.folder.join("damaged");
+                    let kept_aside = &mut self.kept_aside;
+                    return twin::change(
+                        &file,
+                        0,
+                        key,
+                        now,
+                        |file| {
+                            kept_aside.push(keep_aside(&aside, file, key, now)?);
+                            file.set_len(twin::ROOM as u64)
+                        },
+                        change,
+                    );
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if let Some(value) = self.first(path, key, now, change)? {
+                        return Ok(value);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Makes a record of its own, or one in the reserve when the file system is full. `None`: somebody
+    /// was faster.
+    fn first<T: Kept>(
+        &mut self,
+        path: &Path,
+        key: &str,
+        now: Time,
+        change: &mut dyn FnMut(&T) -> T,
+    ) -> io::Result<Option<T>> {
+        let reserve = Reserve::open(&self.reserve())?;
+        if let Some(reserve) = &reserve
+            && let Some((file, offset)) = reserve.room(key)?
+        {
+            let aside = self.folder.join("damaged");
+            let kept_aside = &mut self.kept_aside;
+            let damaged = |file: &File| {
+                kept_aside.push(keep_aside(&aside, file, key, now)?);
+                Ok(())
+            };
+            let value = twin::change(file, offset, key, now, damaged, change)?;
+            // The record in the reserve counts until the file of its own is durable.
+            if make(path, &twin::fresh(key, &value)?).is_ok() {
+                reserve.free(key)?;
+            }
+            return Ok(Some(value));
+        }
+        let before = T::default();
+        let value = change(&before);
+        if value == before {
+            return Ok(Some(value));
+        }
+        let content = twin::fresh(key, &value)?;
+        match (make(path, &content), reserve) {
+            (Ok(()), _) => Ok(Some(value)),
+            (Err(error), _) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            (Err(error), Some(reserve)) if full(&error) => {
+                let records = self.records();
+                reserve.take(key, &content, |key| records.join(key).exists())?;
+                Ok(Some(value))
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn records(&self) -> PathBuf {
+        self.folder.join("records")
+    }
+
+    fn reserve(&self) -> PathBuf {
+        self.folder.join("reserve")
+    }
+}
+
+fn found(found: io::Result<twin::Found<Record>>) -> io::Result<Option<Record>> {
+    Ok(match found? {
+        twin::Found::Whole { value, .. } => Some(value),
+        twin::Found::Damaged => None,
+    })
+}
+
+fn full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// Brings a file into the world whole: written aside, synced, linked into place, the folder synced.
+fn make(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let temporary = folder.join(format!(".new-{}", std::process::id()));
+    let _ = fs::remove_file(&temporary);
+    let made = files::read_write()
+        .create_new(true)
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()?;
+            fs::hard_link(&temporary, path)?;
+            File::open(folder)?.sync_all()
+        });
+    let _ = fs::remove_file(&temporary);
+    made
+}
+
+fn keep_aside(folder: &Path, file: &File, key: &str, now: Time) -> io::Result<PathBuf> {
+    files::make_folder(folder, 0o700)?;
+    let path = folder.join(format!("{key}-{}", now.0));
+    let mut copy = files::read_write()
+        .create(true)
+        .truncate(true)
+        .open(&path)?;
+    let mut damaged = file;
+    io::Seek::seek(&mut damaged, io::SeekFrom::Start(0))?;
+    io::copy(&mut damaged, &mut copy)?;
+    copy.sync_all()?;
+    Ok(path)
+}
