@@ -1,0 +1,448 @@
+//! One connection: bytes, a request, a notification, a verdict for each alert, a response. Everything is
+//! done before the answer ends, and the answer says exactly one thing: settled, or ask again.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use crate::heal::{self, Healer};
+use crate::judge::AllowList;
+use crate::ready;
+use crate::sys::accounts::Accounts;
+use crate::sys::connection::{self, Connection, Read, Unread};
+use crate::sys::log::Log;
+use crate::sys::peer::{self, Peer};
+use crate::sys::signals::{self, Signals};
+use crate::sys::state::file::Store;
+use crate::sys::{counters, handler, identity, inherited, settings, token};
+use crate::wire::config::{self, Config};
+use crate::wire::counters::Counters;
+use crate::wire::exposition::{self, Gauges};
+use crate::wire::http::{self, Head, Method, Progress, Reader, Refusal, Request, Response, Status};
+use crate::wire::notification;
+use crate::wire::report;
+use crate::wire::token::Token;
+
+/// Wrong usage or configuration, as tinyssh and qmail have it.
+pub const MISUSED: u8 = 100;
+
+/// The machine failed.
+pub const BROKEN: u8 = 111;
+
+/// The name of this version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Bytes read at once.
+const CHUNK: usize = 16 * 1024;
+
+/// Serves the connection on fds 0 and 1. To be called first thing in the process, which then ends.
+pub fn serve() -> ExitCode {
+    if signals::child_ignored().unwrap_or(false) {
+        // The ending of a handler would be lost (wait(2), ECHILD): the same program again, with SIGCHLD as it should be.
+        return match signals::start_over() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(BROKEN),
+        };
+    }
+    let stderr = !connection::stderr_is_connection();
+    let mut log = Log::early(stderr);
+    match prepare() {
+        Ok((connection, signals)) => Session::open(connection, signals, stderr).run(),
+        Err(error) => {
+            log.error("not_served", &[("error", &error.to_string())]);
+            ExitCode::from(BROKEN)
+        }
+    }
+}
+
+/// Inherited descriptors are closed before any of ours is opened.
+fn prepare() -> std::io::Result<(Connection, Signals)> {
+    inherited::close_inherited()?;
+    let signals = Signals::block()?;
+    handler::setup_process()?;
+    Ok((Connection::inherited()?, signals))
+}
+
+/// Who may ask, once the configuration is known to be good.
+struct Access {
+    token: Option<Token>,
+    users: Option<Vec<u32>>,
+}
+
+struct Session {
+    connection: Connection,
+    signals: Signals,
+    log: Log,
+    config: Config,
+    /// What is wrong with the configuration: then nothing is judged.
+    problems: Vec<String>,
+    access: Access,
+    peer: Peer,
+    deadline: Instant,
+}
+
+/// A response, and what the client may have sent that nobody read.
+struct Reply {
+    response: Response,
+    head_only: bool,
+    unread: Unread,
+}
+
+impl Session {
+    fn open(connection: Connection, signals: Signals, stderr: bool) -> Session {
+        let mut problems = Vec::new();
+        let loaded = settings::load().map_err(|found| problems = found);
+        let config = loaded.unwrap_or_else(|()| config::defaults());
+        let mut log = if problems.is_empty() {
+            Log::open(&config.log_dir, stderr, config.syslog)
+        } else {
+            Log::early(stderr)
+        };
+        let access = match Access::load(&config) {
+            Ok(access) => access,
+            Err(mut found) => {
+                problems.append(&mut found);
+                Access {
+                    token: None,
+                    users: None,
+                }
+            }
+        };
+        if identity::is_root() && !config.allow_root {
+            problems.push(
+                "refuses to serve as root: run it as its own account, or set HEAL_ALLOW_ROOT=yes"
+                    .to_owned(),
+            );
+        }
+        for problem in &problems {
+            log.error("misconfigured", &[("problem", problem)]);
+        }
+        let peer = connection.peer();
+        let deadline = Instant::now() + config.request_timeout;
+        Session {
+            connection,
+            signals,
+            log,
+            config,
+            problems,
+            access,
+            peer,
+            deadline,
+        }
+    }
+
+    fn run(mut self) -> ExitCode {
+        let reply = self.reply();
+        let exit = if self.problems.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(MISUSED)
+        };
+        let Some(reply) = reply else { return exit };
+        let deadline = Instant::now() + self.config.request_timeout;
+        let bytes = reply.response.to_bytes(reply.head_only);
+        if let Err(error) = self.connection.write(&bytes, deadline) {
+            let peer = self.peer.to_string();
+            self.log.info(
+                "answer_not_read",
+                &[("peer", &peer), ("error", &error.to_string())],
+            );
+        }
+        self.connection.finish(reply.unread);
+        exit
+    }
+
+    /// The reply, and everything that has to be done before it; `None` where nothing was asked.
+    fn reply(&mut self) -> Option<Reply> {
+        let peer = self.peer.to_string();
+        let refused = self.refuse_peer();
+        let mut request = None;
+        let (response, head_only, unread) = match refused {
+            Some(refusal) => (Response::error(&refusal), false, Unread::Rest),
+            None => match self.receive()? {
+                Ok(whole) => {
+                    let head_only = whole.head.method == Method::Head;
+                    let response = self.answer(&whole);
+                    request = Some(whole.head);
+                    (response, head_only, Unread::Nothing)
+                }
+                Err((refusal, head_only)) => (Response::error(&refusal), head_only, Unread::Rest),
+            },
+        };
+        let code = response.status.code().to_string();
+        let scrape = request.as_ref().is_some_and(|head| !head.method.notifies());
+        if !scrape || response.status != Status::Ok200 {
+            let path = request.map(|head| head.path).unwrap_or_default();
+            let why = if response.status.code() >= 400 && response.content_type == http::JSON {
+                String::from_utf8_lossy(&response.body).into_owned()
+            } else {
+                String::new()
+            };
+            let values = [
+                ("peer", peer.as_str()),
+                ("path", &path),
+                ("code", &code),
+                ("answer", why.trim()),
+            ];
+            self.log.info("request", &values);
+        }
+        if self.problems.is_empty() {
+            let mut counted = Counters::default();
+            Counters::bump(&mut counted.requests, &code);
+            heal::save_counters(&self.config, &mut self.log, [(None, counted)].into());
+        }
+        Some(Reply {
+            response,
+            head_only,
+            unread,
+        })
+    }
+
+    /// Judges the peer before a byte of it is read.
+    fn refuse_peer(&mut self) -> Option<Refusal> {
+        let refuse = |why: &'static str| Some(Refusal::new(Status::Forbidden403, why));
+        if !peer::permitted(&self.peer, &self.config.allow_peers) {
+            return refuse("this address may not ask (HEAL_ALLOW_PEERS)");
+        }
+        let users = self.access.users.as_ref()?;
+        match self.connection.owner() {
+            Ok(Some(uid)) if users.contains(&uid) => None,
+            Ok(_) => refuse("this user may not ask (HEAL_ALLOW_USERS)"),
+            Err(error) => {
+                self.log
+                    .error("peer_owner_unknown", &[("error", &error.to_string())]);
+                refuse("whose connection this is cannot be found out (HEAL_ALLOW_USERS)")
+            }
+        }
+    }
+
+    /// The request, or why it is refused and whether by HEAD; `None` where nothing was asked.
+    fn receive(&mut self) -> Option<Result<Request, (Refusal, bool)>> {
+        let token = self.access.token.as_ref();
+        let gate = |head: &Head| match token {
+            Some(token)
+                if head.path != "/-/healthy" && !token.accepts(head.authorization.as_deref()) =>
+            {
+                Err(Refusal::new(
+                    Status::Unauthorized401,
+                    "the token is missing or wrong",
+                ))
+            }
+            _ => Ok(()),
+        };
+        let limits = http::Limits {
+            max_body: self.config.max_body,
+        };
+        let mut reader = Reader::new(limits, gate);
+        let mut chunk = vec![0; CHUNK];
+        let refusal = loop {
+            let bytes = match self.connection.read(&mut chunk, self.deadline) {
+                Ok(Read::Bytes(n)) => chunk.get(..n).unwrap_or_default(),
+                Ok(Read::End) => break reader.end()?,
+                Ok(Read::TimedOut) => {
+                    break Refusal::new(
+                        Status::RequestTimeout408,
+                        "the request did not come in time",
+                    );
+                }
+                Ok(Read::Reset) | Err(_) => return None,
+            };
+            match reader.feed(bytes) {
+                Ok(Progress::NeedMore) => {}
+                Ok(Progress::SendContinue) => {
+                    if self
+                        .connection
+                        .write(http::CONTINUE, self.deadline)
+                        .is_err()
+                    {
+                        return None;
+                    }
+                }
+                Ok(Progress::Done(request)) => return Some(Ok(request)),
+                Err(refusal) => break refusal,
+            }
+        };
+        Some(Err((refusal, reader.head_only())))
+    }
+
+    fn answer(&mut self, request: &Request) -> Response {
+        if request.head.method.notifies() {
+            return self.notified(&request.body);
+        }
+        match request.head.path.as_str() {
+            "/-/healthy" => Response::new(Status::Ok200, http::JSON, report::healthy()),
+            "/-/ready" => self.ready(),
+            "/metrics" => self.metrics(),
+            _ => Response::error(&Refusal::new(
+                Status::NotFound404,
+                "GET answers at /metrics, /-/healthy and /-/ready",
+            )),
+        }
+    }
+
+    fn ready(&mut self) -> Response {
+        let mut problems = self.problems.clone();
+        if problems.is_empty() {
+            problems = ready::problems(&self.config, &mut self.log);
+        }
+        let status = if problems.is_empty() {
+            Status::Ok200
+        } else {
+            Status::ServiceUnavailable503
+        };
+        Response::new(status, http::JSON, report::ready(&problems))
+    }
+
+    fn metrics(&mut self) -> Response {
+        if let Some(response) = self.misconfigured() {
+            return response;
+        }
+        let gathered = Store::open(&self.config.state_dir)
+            .and_then(|store| store.list())
+            .map_err(|error| error.to_string())
+            .and_then(|records| {
+                counters::all(&self.config.state_dir)
+                    .map(|counters| (records, counters))
+                    .map_err(|error| format!("metrics: {error}"))
+            });
+        match gathered {
+            Ok((records, counters)) => {
+                let mut gauges = Gauges::default();
+                for (_, record) in &records {
+                    if record.breaker_open() {
+                        *gauges
+                            .breakers_open
+                            .entry(record.alertname.clone())
+                            .or_default() += 1;
+                    }
+                    gauges.in_flight += u64::from(record.in_flight.is_some());
+                }
+                let text = exposition::render(&counters, &gauges, VERSION);
+                Response::new(Status::Ok200, exposition::CONTENT_TYPE, text)
+            }
+            Err(why) => Response::error(&Refusal::new(Status::ServiceUnavailable503, why)),
+        }
+    }
+
+    fn misconfigured(&self) -> Option<Response> {
+        let first = self.problems.first()?;
+        let more = match self.problems.len() - 1 {
+            0 => String::new(),
+            n => format!(" (and {n} more: GET /-/ready)"),
+        };
+        let why = format!("nothing is run: {first}{more}");
+        Some(Response::error(&Refusal::new(
+            Status::ServiceUnavailable503,
+            why,
+        )))
+    }
+
+    fn notified(&mut self, body: &[u8]) -> Response {
+        if let Some(response) = self.misconfigured() {
+            return response;
+        }
+        let notification = match notification::parse(body) {
+            Ok(notification) => notification,
+            Err(why) => return Response::error(&Refusal::new(Status::BadRequest400, why)),
+        };
+        for warning in &notification.warnings {
+            self.log.warn("payload", &[("warning", warning)]);
+        }
+        let mut host = Counters::default();
+        if notification.truncated > 0 {
+            host.truncated = notification.truncated;
+            let values = [
+                ("reason", "truncated"),
+                ("alerts", &notification.truncated.to_string()),
+                ("group_key", &notification.group_key),
+                (
+                    "detail",
+                    "the sender cut alerts off and never delivers them: set max_alerts: 0",
+                ),
+            ];
+            self.log.error("escalation", &values);
+        }
+        let allowed = ready::allow_list(&self.config).unwrap_or_else(|why| {
+            self.log.error("allow_list", &[("problem", &why)]);
+            AllowList::parse("")
+        });
+        let healer = Store::open(&self.config.state_dir)
+            .map_err(|e| e.to_string())
+            .and_then(|store| {
+                Healer::new(
+                    &self.config,
+                    allowed,
+                    &notification,
+                    store,
+                    &mut self.log,
+                    &mut self.signals,
+                    self.peer.to_string(),
+                )
+                .map_err(|error| format!("/proc: {error}"))
+            });
+        let mut healer = match healer {
+            Ok(healer) => healer,
+            Err(why) => {
+                self.log.error("state_unusable", &[("problem", &why)]);
+                return Response::error(&Refusal::new(Status::ServiceUnavailable503, why));
+            }
+        };
+        let reports: Vec<_> = notification
+            .alerts
+            .iter()
+            .map(|posted| healer.heal(posted))
+            .collect();
+        let mut counted = healer.counted();
+        counted.entry(None).or_default().add(&host);
+        heal::save_counters(&self.config, &mut self.log, counted);
+        let settled = reports.iter().all(|report| report.verdict.settled());
+        let status = if settled || self.config.unsettled_status == 200 {
+            Status::Ok200
+        } else {
+            Status::ServiceUnavailable503
+        };
+        Response::new(
+            status,
+            http::JSON,
+            report::body(&reports, notification.truncated),
+        )
+    }
+}
+
+impl Access {
+    fn load(config: &Config) -> Result<Access, Vec<String>> {
+        let mut problems = Vec::new();
+        let token = config.token_file.as_ref().and_then(|path| {
+            token::load(path)
+                .map_err(|why| problems.push(format!("HEAL_TOKEN_FILE: {why}")))
+                .ok()
+        });
+        let users = if config.allow_users.is_empty() {
+            None
+        } else {
+            match users(&config.allow_users) {
+                Ok(users) => Some(users),
+                Err(why) => {
+                    problems.push(format!("HEAL_ALLOW_USERS: {why}"));
+                    None
+                }
+            }
+        };
+        if problems.is_empty() {
+            Ok(Access { token, users })
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+fn users(names: &[String]) -> Result<Vec<u32>, String> {
+    let accounts = Accounts::read().map_err(|error| format!("/etc/passwd: {error}"))?;
+    names
+        .iter()
+        .map(|name| {
+            accounts
+                .uid(name)
+                .ok_or_else(|| format!("no account {name} in /etc/passwd"))
+        })
+        .collect()
+}
