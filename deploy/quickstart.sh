@@ -52,7 +52,7 @@ if ((${#packages[@]})); then
 fi
 cargo=$(command -v cargo || true)
 if [[ -z $cargo && -x ${HOME:-/root}/.cargo/bin/cargo ]]; then cargo=${HOME:-/root}/.cargo/bin/cargo; fi
-[[ -n $cargo ]] || die 'cargo is missing: install Rust, by rustup (https://rustup.rs) or your distribution'
+[[ -n $cargo ]] || die 'cargo is missing: install Rust, by rustup or your distribution'
 printf 'socat, curl, cc and cargo are here\n'
 
 step 'Build'

@@ -50,7 +50,8 @@ pub struct Healer<'a> {
     config: &'a Config,
     allowed: AllowList,
     notification: &'a Notification,
-    store: Store,
+    /// Or why there is none: then whatever needs a record is an error, and the gates before it still answer.
+    store: Result<Store, StateError>,
     log: &'a mut Log,
     signals: &'a mut Signals,
     history: History,
@@ -117,7 +118,7 @@ impl<'a> Healer<'a> {
         config: &'a Config,
         allowed: AllowList,
         notification: &'a Notification,
-        store: Store,
+        store: Result<Store, StateError>,
         log: &'a mut Log,
         signals: &'a mut Signals,
         peer: String,
@@ -168,7 +169,11 @@ impl<'a> Healer<'a> {
                 (label, outcome)
             }
         };
-        for path in std::mem::take(&mut self.store.kept_aside) {
+        let kept_aside = self
+            .store
+            .as_mut()
+            .map(|store| std::mem::take(&mut store.kept_aside));
+        for path in kept_aside.unwrap_or_default() {
             self.log
                 .error("record_damaged", &[("kept", &path.display().to_string())]);
         }
@@ -238,7 +243,7 @@ impl<'a> Healer<'a> {
         let limits = self.config.limits.clone();
         let now = clock::now();
         let mut answer = None;
-        let record = self.store.update(key, now, &mut |record| {
+        let record = self.store()?.update(key, now, &mut |record| {
             let (next, said) = decision::resolve(record, alert, &limits, now);
             answer = Some(said);
             next
@@ -289,7 +294,7 @@ impl<'a> Healer<'a> {
         let mut stored = record.clone();
         if next != record {
             let mut last = Look::NeedsLock;
-            stored = self.store.update(&case.key, now, &mut |record| {
+            stored = self.store()?.update(&case.key, now, &mut |record| {
                 let (next, seen) = look(record);
                 last = seen;
                 next
@@ -416,7 +421,7 @@ impl<'a> Healer<'a> {
             return Ok(());
         };
         let now = clock::now();
-        self.store.update(key, now, &mut |record| {
+        self.store()?.update(key, now, &mut |record| {
             decision::stuck(record, survivor, now)
         })?;
         Err(Outcome::new(
@@ -447,7 +452,7 @@ impl<'a> Healer<'a> {
             supervisor: self.own,
         };
         let mut decided = None;
-        let updated = self.store.update(&case.key, reserved, &mut |record| {
+        let updated = self.store()?.update(&case.key, reserved, &mut |record| {
             let survivor = alive(record);
             let (next, decision) = decision::decide(
                 record,
@@ -499,7 +504,7 @@ impl<'a> Healer<'a> {
     fn reserve(&mut self, now: Time) -> Result<Option<Outcome>, StateError> {
         let limit = self.config.storm_limit;
         let mut got = Reservation::Granted { ends_storm: false };
-        self.store.update_host(now, &mut |host| {
+        self.store()?.update_host(now, &mut |host| {
             let mut next = host.clone();
             got = storm::reserve(&mut next, limit, now);
             next
@@ -525,7 +530,7 @@ impl<'a> Healer<'a> {
     }
 
     fn give_back(&mut self, reserved: Time) -> Result<(), StateError> {
-        self.store.update_host(reserved, &mut |host| {
+        self.store()?.update_host(reserved, &mut |host| {
             let mut next = host.clone();
             storm::give_back(&mut next, reserved);
             next
@@ -558,7 +563,7 @@ impl<'a> Healer<'a> {
         }
         let now = clock::now();
         let mut answer = None;
-        let record = self.store.update(&case.key, now, &mut |record| {
+        let record = self.store()?.update(&case.key, now, &mut |record| {
             let (next, said) = decision::settle(record, run, ending, &survivors, &case.limits, now);
             answer = Some(said);
             next
@@ -593,7 +598,7 @@ impl<'a> Healer<'a> {
             self.log.warn("environment_left_out", &values);
         }
         let path = self.config.log_dir.join(format!("{}.log", case.name));
-        let log = match files::append().open(&path) {
+        let log = match files::open_log(&path) {
             Ok(log) => Some(log),
             Err(error) => {
                 let values = [
@@ -817,16 +822,20 @@ impl<'a> Healer<'a> {
         }
         let now = clock::now();
         let told = &record.owed;
-        self.store
+        self.store()?
             .update(key, now, &mut |record| decision::handed_over(record, told))?;
         Ok(())
     }
 
+    fn store(&mut self) -> Result<&mut Store, StateError> {
+        self.store.as_mut().map_err(|error| error.again())
+    }
+
     /// The record of `key`; a damaged one is kept aside first.
     fn read(&mut self, key: &str) -> Result<Record, StateError> {
-        match self.store.read(key)? {
+        match self.store()?.read(key)? {
             Some(record) => Ok(record),
-            None => self.store.update(key, clock::now(), &mut Record::clone),
+            None => self.store()?.update(key, clock::now(), &mut Record::clone),
         }
     }
 }

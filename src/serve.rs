@@ -365,24 +365,22 @@ impl Session {
             self.log.error("allow_list", &[("problem", &why)]);
             AllowList::parse("")
         });
-        let healer = Store::open(&self.config.state_dir)
-            .map_err(|e| e.to_string())
-            .and_then(|store| {
-                Healer::new(
-                    &self.config,
-                    allowed,
-                    &notification,
-                    store,
-                    &mut self.log,
-                    &mut self.signals,
-                    self.peer.to_string(),
-                )
-                .map_err(|error| format!("/proc: {error}"))
-            });
+        let store = Store::open(&self.config.state_dir);
+        let peer = self.peer.to_string();
+        let (log, signals) = (&mut self.log, &mut self.signals);
+        let healer = Healer::new(
+            &self.config,
+            allowed,
+            &notification,
+            store,
+            log,
+            signals,
+            peer,
+        );
         let mut healer = match healer {
             Ok(healer) => healer,
-            Err(why) => {
-                self.log.error("state_unusable", &[("problem", &why)]);
+            Err(error) => {
+                let why = format!("cannot read /proc: {error}");
                 return Response::error(&Refusal::new(Status::ServiceUnavailable503, why));
             }
         };

@@ -44,6 +44,9 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 /// must not answer to two names with two locks.
 const TAKEN: [&str; 2] = [".sh", ".restored"];
 
+/// The alertname whose handler's log would be the listener's own.
+const LISTENER: &str = "listener";
+
 /// Looks for `<name>.sh`, then for a program `<name>`.
 pub fn find(folder: &Path, name: &AlertName) -> Lookup {
     let script = folder.join(format!("{name}.sh"));
@@ -56,6 +59,12 @@ pub fn find(folder: &Path, name: &AlertName) -> Lookup {
     };
     for path in candidates {
         match fs::symlink_metadata(&path) {
+            Ok(_) if name.as_str() == LISTENER => {
+                return Lookup::Unsafe(format!(
+                    "{}: its log would be listener.log: rename the alert",
+                    path.display()
+                ));
+            }
             Ok(_) => {
                 return match inspect(folder, &path) {
                     Ok(handler) => Lookup::Ready(handler),

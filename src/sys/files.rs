@@ -26,16 +26,20 @@ pub fn read_write() -> OpenOptions {
     options
 }
 
-/// Opens a log for appending, made with mode 0640, following no link in the last place. A named
-/// pipe without a reader is refused rather than waited for (open(2), ENXIO).
-pub fn append() -> OpenOptions {
-    let mut options = File::options();
-    options
+/// Opens a log for reading and appending, made with mode 0640 where it is missing. Follows no link in the
+/// last place and takes nothing but a regular file: a pipe could hold the writer up.
+pub fn open_log(path: &Path) -> io::Result<File> {
+    let file = File::options()
+        .read(true)
         .append(true)
         .create(true)
         .mode(0o640)
-        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
-    options
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    Ok(file)
 }
 
 /// Makes the folder with this mode unless it exists. Parents are not made: their owner is the

@@ -32,8 +32,7 @@ impl History {
             .create(true)
             .open(self.folder.join("history.head"))?;
         files::lock(&head)?;
-        let mut options = files::append();
-        let file = options.read(true).open(self.folder.join("history.jsonl"))?;
+        let file = files::open_log(&self.folder.join("history.jsonl"))?;
         let length = file.metadata()?.len();
         let (glue, prev) = if length == 0 {
             ("", last_before_rotation(&head))

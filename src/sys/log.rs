@@ -3,9 +3,11 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
 use crate::sys::{clock, files};
@@ -51,7 +53,7 @@ impl Log {
             failures: Vec::new(),
         };
         let path = folder.join("listener.log");
-        let opened = files::make_folder(folder, 0o750).and_then(|()| files::append().open(&path));
+        let opened = files::make_folder(folder, 0o750).and_then(|()| files::open_log(&path));
         match opened {
             Ok(file) => log.file = Some(file),
             Err(error) => log.failed(&path.display().to_string(), &error.to_string()),
@@ -88,7 +90,7 @@ impl Log {
 
     fn elsewhere(&mut self, level: Level, line: &str, message: &str) {
         if self.stderr {
-            let _ = std::io::stderr().write_all(line.as_bytes());
+            self.send_to_stderr(line);
         }
         self.send_to_syslog(level, message);
     }
@@ -99,6 +101,19 @@ impl Log {
         let line = logline::line(clock::now(), Level::Error, "log_failed", &values);
         let message = logline::message(Level::Error, "log_failed", &values);
         self.elsewhere(Level::Error, &line, &message);
+    }
+
+    /// A pipe that nobody empties must not hold a heal up: with room for one line, which is shorter than PIPE_BUF, a
+    /// write does not wait (pipe(7)).
+    fn send_to_stderr(&mut self, line: &str) {
+        let stderr = std::io::stderr();
+        let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        let room = poll(&mut ready, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
+        if !room || stderr.lock().write_all(line.as_bytes()).is_err() {
+            self.stderr = false;
+            self.failures
+                .push("log stderr: a line could not be written".to_owned());
+        }
     }
 
     fn send_to_syslog(&mut self, level: Level, message: &str) {

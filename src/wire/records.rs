@@ -53,6 +53,10 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// Something that is kept in a record file.
 pub trait Kept: Clone + Default + PartialEq + Sized {
+    /// Whether a change has to outlast a power failure. The host's window need not: it counts what
+    /// happened within minutes, and a machine that starts anew has run nothing yet.
+    const DURABLE: bool;
+
     /// What stands in for a damaged one: whatever runs nothing for as long as it could have mattered.
     fn unknown(now: Time) -> Self;
     /// As JSON.
@@ -62,6 +66,8 @@ pub trait Kept: Clone + Default + PartialEq + Sized {
 }
 
 impl Kept for Record {
+    const DURABLE: bool = true;
+
     fn unknown(now: Time) -> Record {
         decision::unknown(now)
     }
@@ -76,6 +82,8 @@ impl Kept for Record {
 }
 
 impl Kept for Host {
+    const DURABLE: bool = false;
+
     fn unknown(now: Time) -> Host {
         Host {
             runs: vec![now; RunLimit::MOST_HOST as usize],

@@ -28,6 +28,12 @@ impl StateError {
             source,
         }
     }
+
+    /// The same error, for the next one who asks.
+    pub fn again(&self) -> StateError {
+        let source = io::Error::new(self.source.kind(), self.source.to_string());
+        StateError::new(&self.path, self.doing, source)
+    }
 }
 
 impl fmt::Display for StateError {

@@ -84,12 +84,12 @@ impl Reserve {
         })?;
         self.file.write_all_at(content, offset(place))?;
         self.file.sync_data()?;
-        self.name(place, key.as_bytes())
+        self.name(place, &entry(key))
     }
 
     /// Frees this key's room.
     pub(super) fn free(&self, key: &str) -> io::Result<()> {
-        match self.place(key.as_bytes())? {
+        match self.place(&entry(key))? {
             Some(place) => self.name(place, &[0; KEY]),
             None => Ok(()),
         }
@@ -100,7 +100,11 @@ impl Reserve {
         let index = self.index()?;
         Ok(index
             .chunks_exact(KEY)
-            .map(|key| String::from_utf8_lossy(key).into_owned())
+            .map(|key| {
+                String::from_utf8_lossy(key)
+                    .trim_end_matches('\0')
+                    .to_owned()
+            })
             .collect())
     }
 
@@ -121,6 +125,15 @@ impl Reserve {
         self.file.write_all_at(key, (place * KEY) as u64)?;
         self.file.sync_data()
     }
+}
+
+/// A key as the index has it.
+fn entry(key: &str) -> [u8; KEY] {
+    let mut entry = [0; KEY];
+    for (place, byte) in entry.iter_mut().zip(key.bytes()) {
+        *place = byte;
+    }
+    entry
 }
 
 fn offset(place: usize) -> u64 {

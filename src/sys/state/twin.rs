@@ -62,7 +62,7 @@ pub(super) fn read<T: Kept>(file: &File, offset: u64, key: &str) -> io::Result<F
     })
 }
 
-/// Writes one copy and makes it durable.
+/// Writes one copy and makes it durable, where it has to be.
 pub(super) fn write<T: Kept>(
     file: &File,
     place: u64,
@@ -78,7 +78,7 @@ pub(super) fn write<T: Kept>(
         )));
     }
     file.write_all_at(&bytes, place)?;
-    file.sync_data()
+    if T::DURABLE { file.sync_data() } else { Ok(()) }
 }
 
 /// Applies a change under the file's own lock. An unchanged value is not written. With `damaged`

@@ -1,0 +1,104 @@
+#!/bin/bash
+# Everything that is checked, in one command. Installs the Debian packages that the tests use where they are missing.
+#
+#   tests/run.sh              all parts
+#   tests/run.sh PART…        only these
+#   tests/run.sh suite chain  one module of the suite, by its name
+#   tests/run.sh list         the parts
+set -euo pipefail
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+cd "$top"
+export PATH="$PATH:/usr/sbin:/sbin" CARGO_TERM_COLOR=never
+
+parts=(packages fmt clippy doc shellcheck unit release deploy quickstart suite)
+
+part_packages() {
+  # program=package; a library or a data file would be listed by its path.
+  local wanted=(
+    socat=socat curl=curl inetd=openbsd-inetd shellcheck=shellcheck logrotate=logrotate sudo=sudo visudo=sudo
+    nginx=nginx-light prometheus=prometheus promtool=prometheus prometheus-alertmanager=prometheus-alertmanager
+    amtool=prometheus-alertmanager flock=util-linux setpriv=util-linux ip=iproute2 ps=procps python3=python3
+    mkfs.ext4=e2fsprogs debootstrap=debootstrap systemd-nspawn=systemd-container systemd-analyze=systemd
+    dbus-daemon=dbus-daemon dpkg-deb=dpkg cc=gcc mount=mount
+  )
+  local missing=() pair root=()
+  for pair in "${wanted[@]}"; do
+    command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+  done
+  if ((${#missing[@]} == 0)); then
+    echo 'every program is here'
+    return
+  fi
+  command -v apt-get >/dev/null || { echo "missing, and this is no Debian: ${missing[*]}"; return 1; }
+  if ((EUID != 0)); then root=(sudo); fi
+  echo "installing: ${missing[*]}"
+  "${root[@]}" apt-get update -q
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -q --no-install-recommends "${missing[@]}"
+}
+
+part_fmt() { cargo fmt --check; }
+
+part_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
+
+part_doc() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items; }
+
+part_shellcheck() {
+  local scripts
+  mapfile -t scripts < <(find .ci/run deploy handlers tests -type f \( -name '*.sh' -o -path .ci/run \))
+  shellcheck -x "${scripts[@]}"
+  echo "${#scripts[@]} scripts"
+}
+
+part_unit() { cargo test --locked --lib; }
+
+part_release() {
+  local size most=1500000
+  cargo build --locked --release
+  size=$(stat -c %s "${CARGO_TARGET_DIR:-target}/release/self-heal")
+  echo "$size bytes"
+  ((size < most)) || { echo "more than $most"; return 1; }
+}
+
+part_deploy() { tests/deploy-check.sh; }
+
+part_quickstart() { deploy/quickstart.sh --once; }
+
+part_suite() { cargo test --locked --test suite -- "$@"; }
+
+run() {
+  local part=$1 began=$SECONDS
+  shift
+  printf '\n=== %s\n' "$part"
+  # In a subshell of its own, so that errexit holds inside it: a tested command would switch it off.
+  set +e
+  (set -e; "part_$part" "$@")
+  local status=$?
+  set -e
+  if ((status == 0)); then
+    passed=$((passed + 1))
+    printf -- '--- %s: ok, %d s\n' "$part" $((SECONDS - began))
+  else
+    failed=$((failed + 1))
+    broken+=("$part")
+    printf -- '--- %s: FAILED (exit %d), %d s\n' "$part" "$status" $((SECONDS - began))
+  fi
+}
+
+passed=0 failed=0 broken=()
+case ${1:-} in
+  '') for part in "${parts[@]}"; do run "$part"; done ;;
+  list) printf '%s\n' "${parts[@]}" && exit 0 ;;
+  suite) run suite "${@:2}" ;;
+  *)
+    for part in "$@"; do
+      declare -F "part_$part" >/dev/null || { echo "no part $part: tests/run.sh list" >&2; exit 100; }
+      run "$part"
+    done
+    ;;
+esac
+
+if ((failed)); then printf '\nfailed: %s\n' "${broken[*]}"; fi
+printf '\nparts: %d passed, %d failed\n' "$passed" "$failed"
+((failed == 0))
