@@ -1,0 +1,246 @@
+//! What the outside is told: log, history, counts and pages. Nothing here stands in the way of a heal.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Case, Healer, Outcome};
+use crate::judge::record::PageKind;
+use crate::judge::{Alert, AlertName, Ending, Note, Record, Run, Verdict, alert::cut, decision};
+use crate::sys::log::Log;
+use crate::sys::state::StateError;
+use crate::sys::{clock, counters};
+use crate::wire::config::Config;
+use crate::wire::counters::Counters;
+use crate::wire::history::{Event, RunLine};
+use crate::wire::report::{self, Report};
+
+/// The longest group key in the history, in bytes.
+const GROUP_KEY: usize = 1024;
+
+impl<'a> Healer<'a> {
+    pub(super) fn report(
+        &mut self,
+        alert: &Alert,
+        label: Option<AlertName>,
+        outcome: Outcome,
+    ) -> Report {
+        let verdict = outcome.verdict;
+        let values = [
+            ("verdict", verdict.as_str()),
+            ("alertname", alert.name()),
+            ("instance", alert.instance()),
+            ("fingerprint", alert.fingerprint.as_deref().unwrap_or("")),
+            ("attempt", &outcome.attempt.to_string()),
+            ("detail", &outcome.detail),
+        ];
+        match verdict {
+            Verdict::UnsafeHandler | Verdict::Error | Verdict::Tripped | Verdict::GaveUp => {
+                self.log.error("alert", &values);
+            }
+            Verdict::NotAllowed | Verdict::NoHandler | Verdict::Failed | Verdict::Storm => {
+                self.log.warn("alert", &values);
+            }
+            _ => self.log.info("alert", &values),
+        }
+        Counters::bump(
+            &mut self.counters.entry(label).or_default().verdicts,
+            verdict.as_str(),
+        );
+        Report {
+            alertname: alert.name().to_owned(),
+            instance: alert.instance().to_owned(),
+            fingerprint: alert.fingerprint.clone().unwrap_or_default(),
+            verdict,
+            attempt: outcome.attempt,
+            detail: outcome.detail,
+        }
+    }
+
+    pub(super) fn tell_intent(&mut self, case: &Case<'_>, run: &Run) {
+        let attempt = run.attempt.to_string();
+        let handler = case.handler.path.display().to_string();
+        let values = [
+            ("run_id", run.id.as_str()),
+            ("alertname", case.name.as_str()),
+            ("instance", case.alert.instance()),
+            ("attempt", &attempt),
+            ("handler", &handler),
+        ];
+        self.log.info("run_start", &values);
+        let line = self.run_line(case.alert, run);
+        let timeout_ms = u64::try_from(case.timeout.as_millis()).unwrap_or(u64::MAX);
+        let sha256 = &case.handler.sha256;
+        let event = Event::Intent {
+            run: line,
+            handler: &handler,
+            handler_sha256: sha256,
+            timeout_ms,
+        };
+        let told = self.history.append(&event);
+        self.told(told);
+    }
+
+    pub(super) fn tell_result(
+        &mut self,
+        case: &Case<'_>,
+        run: &Run,
+        ending: Ending,
+        elapsed: Option<Duration>,
+        verdict: Verdict,
+    ) {
+        let outcome = report::outcome(ending);
+        let duration_ms = elapsed.map(|e| u64::try_from(e.as_millis()).unwrap_or(u64::MAX));
+        let counters = self.counters.entry(Some(case.name.clone())).or_default();
+        match duration_ms {
+            Some(duration_ms) => counters.ran(outcome, duration_ms),
+            None => Counters::bump(&mut counters.outcomes, outcome),
+        }
+        let shown = duration_ms.map(|ms| ms.to_string()).unwrap_or_default();
+        let values = [
+            ("run_id", run.id.as_str()),
+            ("alertname", case.name.as_str()),
+            ("instance", case.alert.instance()),
+            ("outcome", outcome),
+            ("duration_ms", &shown),
+            ("verdict", verdict.as_str()),
+        ];
+        if ending.healed() {
+            self.log.info("run_end", &values);
+        } else {
+            self.log.warn("run_end", &values);
+        }
+        let exit = match ending {
+            Ending::Exit(code) => Some(code),
+            _ => None,
+        };
+        let run = self.run_line(case.alert, run);
+        let verdict = Some(verdict.as_str());
+        let event = Event::Result {
+            run,
+            exit,
+            outcome,
+            duration_ms,
+            verdict,
+        };
+        let told = self.history.append(&event);
+        self.told(told);
+    }
+
+    pub(super) fn run_line<'b>(&'b self, alert: &'b Alert, run: &'b Run) -> RunLine<'b> {
+        RunLine {
+            run_id: &run.id,
+            alertname: alert.name(),
+            instance: alert.instance(),
+            fingerprint: alert.fingerprint.as_deref().unwrap_or(""),
+            group_key: cut(&self.notification.group_key, GROUP_KEY),
+            peer: &self.peer,
+            attempt: run.attempt,
+        }
+    }
+
+    pub(super) fn told(&mut self, told: std::io::Result<()>) {
+        if let Err(error) = told {
+            self.channel_failed("history_failed", &[("error", error.to_string())]);
+        }
+    }
+
+    pub(super) fn channel_failed(&mut self, event: &str, values: &[(&str, String)]) {
+        let values: Vec<(&str, &str)> = values.iter().map(|(k, v)| (*k, v.as_str())).collect();
+        self.log.error(event, &values);
+        self.counters.entry(None).or_default().channel_failures += 1;
+    }
+
+    /// What came to light beside the verdict goes to the log, the history and the counts.
+    pub(super) fn note(&mut self, name: Option<&AlertName>, alert: &Alert, notes: &[Note]) {
+        for note in notes {
+            let (event, word, grave) = match note {
+                Note::Interrupted(run) => ("run_interrupted", run.id.clone(), true),
+                Note::Ineffective(count) => ("heal_ineffective", count.to_string(), true),
+                Note::Verified => ("heal_verified", String::new(), false),
+                Note::Opened(reason) => ("breaker_opened", reason.as_str().to_owned(), true),
+                Note::Closed(reason) => ("breaker_closed", reason.as_str().to_owned(), false),
+                Note::Survivor(process) => ("survivor", process.pid.to_string(), true),
+            };
+            let values = [
+                ("alertname", alert.name()),
+                ("instance", alert.instance()),
+                ("what", word.as_str()),
+            ];
+            if grave {
+                self.log.warn(event, &values);
+            } else {
+                self.log.info(event, &values);
+            }
+            let counters = self.counters.entry(name.cloned()).or_default();
+            match note {
+                Note::Verified => counters.verified += 1,
+                Note::Ineffective(_) => counters.ineffective += 1,
+                Note::Interrupted(run) => {
+                    Counters::bump(&mut counters.outcomes, "interrupted");
+                    let run = self.run_line(alert, run);
+                    let event = Event::Result {
+                        run,
+                        exit: None,
+                        outcome: "interrupted",
+                        duration_ms: None,
+                        verdict: None,
+                    };
+                    let told = self.history.append(&event);
+                    self.told(told);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Hands the pages that the record owes to whoever tells people, then strikes them. The log and
+    /// syslog are who that is; the shipped Alertmanager route pages a person on its own.
+    pub(super) fn hand_over(
+        &mut self,
+        key: &str,
+        alert: &Alert,
+        record: &Record,
+    ) -> Result<(), StateError> {
+        if record.owed.is_empty() {
+            return Ok(());
+        }
+        for page in &record.owed {
+            let (event, reason, words) = match page.what {
+                PageKind::Trigger(reason) => {
+                    ("escalation", reason.as_str(), report::opening(reason))
+                }
+                PageKind::Resolve => ("escalation_over", "", ""),
+            };
+            let values = [
+                ("alertname", alert.name()),
+                ("instance", alert.instance()),
+                ("key", key),
+                ("reason", reason),
+                ("detail", words),
+            ];
+            if event == "escalation" {
+                self.log.error(event, &values);
+            } else {
+                self.log.info(event, &values);
+            }
+        }
+        let now = clock::now();
+        let told = &record.owed;
+        self.store()?
+            .update(key, now, &mut |record| decision::handed_over(record, told))?;
+        Ok(())
+    }
+}
+
+/// Writes what was counted. A count that cannot be written is said in the log.
+pub fn save_counters(
+    config: &Config,
+    log: &mut Log,
+    counted: BTreeMap<Option<AlertName>, Counters>,
+) {
+    for (name, more) in counted {
+        if let Err(error) = counters::add(&config.state_dir, name.as_ref(), &more) {
+            log.error("metrics_failed", &[("error", &error.to_string())]);
+        }
+    }
+}
