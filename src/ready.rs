@@ -28,6 +28,14 @@ pub fn problems(config: &Config, log: &mut Log) -> Vec<String> {
             problems.push(why);
         }
     }
+    for folder in [&config.state_dir, &config.log_dir] {
+        if files::full(folder) {
+            problems.push(format!(
+                "{}: its file system has no free block: heals go on, log and history do not",
+                folder.display()
+            ));
+        }
+    }
     if let Err(error) = counters::add(&config.state_dir, None, &Counters::default()) {
         problems.push(format!("metrics: {error}"));
     }

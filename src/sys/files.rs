@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
+use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access, geteuid};
 
 /// Opens for reading, following no link in the last place.
@@ -94,6 +95,18 @@ pub fn writable_folder(path: &Path) -> Result<(), String> {
     trusted(path)?;
     access(path, AccessFlags::W_OK | AccessFlags::X_OK)
         .map_err(|e| format!("{}: not writable for this account: {e}", path.display()))
+}
+
+/// Whether the file system of this folder has no block left for this account. What cannot be asked is not full.
+pub fn full(path: &Path) -> bool {
+    statvfs(path).is_ok_and(|space| {
+        let free = if geteuid().is_root() {
+            space.blocks_free()
+        } else {
+            space.blocks_available()
+        };
+        space.blocks() > 0 && free == 0
+    })
 }
 
 /// Root and the current account are trusted, nobody else.
