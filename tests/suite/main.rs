@@ -11,5 +11,8 @@
     reason = "a test that does not understand what it sees should stop there"
 )]
 
+mod access;
 mod basics;
+mod clients;
 mod support;
+mod transcripts;
