@@ -34,12 +34,19 @@ mod exclusion;
 mod supervision;
 mod telling;
 
+use supervision::Supervised;
+
 pub use telling::save_counters;
+
+/// Why nothing more starts after SIGTERM.
+const TOLD_TO_END: &str = "the listener was told to end";
 
 /// Heals the alerts of one notification, one after another.
 pub struct Healer<'a> {
     config: &'a Config,
     allowed: AllowList,
+    /// Why the allow-list allows nothing, where that is not the operator's intention.
+    unlisted: Option<String>,
     notification: &'a Notification,
     /// Or why there is none: then whatever needs a record is an error, and the gates before it still answer.
     store: Result<Store, StateError>,
@@ -107,16 +114,21 @@ impl<'a> Healer<'a> {
     /// A healer for one notification.
     pub fn new(
         config: &'a Config,
-        allowed: AllowList,
+        allowed: Result<AllowList, String>,
         notification: &'a Notification,
         store: Result<Store, StateError>,
         log: &'a mut Log,
         signals: &'a mut Signals,
         peer: String,
     ) -> std::io::Result<Healer<'a>> {
+        let (allowed, unlisted) = match allowed {
+            Ok(allowed) => (allowed, None),
+            Err(why) => (AllowList::parse(""), Some(why)),
+        };
         Ok(Healer {
             config,
             allowed,
+            unlisted,
             notification,
             store,
             log,
@@ -151,7 +163,15 @@ impl<'a> Healer<'a> {
         let (label, handler) = found.unzip();
         let (label, outcome) = match admission {
             Admission::Resolved => self.resolve(alert),
-            Admission::Stopped(verdict, why) => (label, Outcome::new(verdict, why)),
+            Admission::Stopped(verdict, why) => {
+                let unlisted = self
+                    .unlisted
+                    .as_ref()
+                    .filter(|_| verdict == Verdict::NotAllowed);
+                let why =
+                    unlisted.map_or(why, |why| format!("the allow-list cannot be used: {why}"));
+                (label, Outcome::new(verdict, why))
+            }
             Admission::Candidate(name) => {
                 let outcome = match &handler.flatten() {
                     Some(handler) => self.judge(posted, &name, handler),
@@ -165,8 +185,17 @@ impl<'a> Healer<'a> {
             .as_mut()
             .map(|store| std::mem::take(&mut store.kept_aside));
         for path in kept_aside.unwrap_or_default() {
-            self.log
-                .error("record_damaged", &[("kept", &path.display().to_string())]);
+            let kept = path.display().to_string();
+            let values = [
+                ("alertname", alert.name()),
+                ("instance", alert.instance()),
+                ("kept", &kept),
+                (
+                    "detail",
+                    "counts as unknown: nothing runs until HEAL_ATTEMPT_WINDOW has passed",
+                ),
+            ];
+            self.log.error("record_damaged", &values);
         }
         self.report(alert, label, outcome)
     }
@@ -273,6 +302,7 @@ impl<'a> Healer<'a> {
             Ok(lock) => lock,
             Err(outcome) => return outcome,
         };
+        self.claim(case, &lock);
         let outcome = match self.slot() {
             Ok(slot) => {
                 let outcome = self.run_under(case, &lock).unwrap_or_else(Outcome::from);
@@ -297,7 +327,7 @@ impl<'a> Healer<'a> {
             return Ok(outcome);
         }
         if self.signals.terminated() {
-            return Ok(Outcome::new(Verdict::Busy, "the listener was told to end"));
+            return Ok(Outcome::new(Verdict::Busy, TOLD_TO_END));
         }
         let reserved = clock::now();
         if let Some(outcome) = self.reserve(reserved)? {
@@ -310,7 +340,13 @@ impl<'a> Healer<'a> {
             supervisor: self.own,
         };
         let mut decided = None;
+        let examined = record.in_flight;
         let updated = self.store()?.update(&case.key, reserved, &mut |record| {
+            decided = None;
+            if record.in_flight != examined {
+                // Somebody whose lock file was removed is at it: not the run that was found dead.
+                return record.clone();
+            }
             let survivor = alive(record);
             let (next, decision) = decision::decide(
                 record,
@@ -326,23 +362,48 @@ impl<'a> Healer<'a> {
         let record = match updated {
             Ok(record) => record,
             Err(error) => {
-                self.give_back(reserved)?;
+                self.give_back(reserved);
                 return Err(error);
             }
         };
         match decided {
             Some(Decision::Run { run, notes }) => {
                 self.note(Some(case.name), case.alert, &notes);
-                self.hand_over(&case.key, case.alert, &record)?;
+                if let Err(error) = self.hand_over(&case.key, case.alert, &record) {
+                    self.call_off(case, &run, reserved);
+                    return Err(error);
+                }
+                if self.signals.terminated() {
+                    self.call_off(case, &run, reserved);
+                    return Ok(Outcome::new(Verdict::Busy, TOLD_TO_END));
+                }
                 self.run(case, lock, &run, reserved)
             }
             Some(Decision::Answer(answer)) => {
-                self.give_back(reserved)?;
+                self.give_back(reserved);
                 self.note(Some(case.name), case.alert, &answer.notes);
                 self.hand_over(&case.key, case.alert, &record)?;
                 Ok(Outcome::from(&answer))
             }
-            None => Ok(Outcome::error("the record was not changed")),
+            None => {
+                self.give_back(reserved);
+                Ok(Outcome::new(Verdict::Busy, report::words(Why::InFlight)))
+            }
+        }
+    }
+
+    /// Takes a run that was counted back before its handler starts.
+    fn call_off(&mut self, case: &Case<'_>, run: &Run, reserved: Time) {
+        self.give_back(reserved);
+        let now = clock::now();
+        let settled = self.store().and_then(|store| {
+            store.update(&case.key, now, &mut |record| {
+                decision::settle(record, run, Ending::NotStarted, &[], &case.limits, now).0
+            })
+        });
+        if let Err(error) = settled {
+            let values = [("run_id", run.id.as_str()), ("error", &error.to_string())];
+            self.log.error("not_called_off", &values);
         }
     }
 
@@ -374,13 +435,19 @@ impl<'a> Healer<'a> {
         }
     }
 
-    fn give_back(&mut self, reserved: Time) -> Result<(), StateError> {
-        self.store()?.update_host(reserved, &mut |host| {
-            let mut next = host.clone();
-            storm::give_back(&mut next, reserved);
-            next
-        })?;
-        Ok(())
+    /// A reservation that cannot be given back over-counts, which is safe, and stands in nobody's way.
+    fn give_back(&mut self, reserved: Time) {
+        let given = self.store().and_then(|store| {
+            store.update_host(reserved, &mut |host| {
+                let mut next = host.clone();
+                storm::give_back(&mut next, reserved);
+                next
+            })
+        });
+        if let Err(error) = given {
+            self.log
+                .error("not_given_back", &[("error", &error.to_string())]);
+        }
     }
 
     /// Unique on this host: no process has the same number twice within a millisecond.
@@ -398,13 +465,14 @@ impl<'a> Healer<'a> {
         reserved: Time,
     ) -> Result<Outcome, StateError> {
         self.tell_intent(case, run);
-        let (ending, ended) = self.supervise(case, lock, run);
-        let survivors: Vec<Process> = ended
-            .as_ref()
-            .map(|ended| ended.survivors.iter().map(|p| Process::from(*p)).collect())
-            .unwrap_or_default();
+        let Supervised {
+            ending,
+            elapsed,
+            survivors,
+            failure,
+        } = self.supervise(case, lock, run);
         if matches!(ending, Ending::Exit(75) | Ending::NotStarted) {
-            self.give_back(reserved)?;
+            self.give_back(reserved);
         }
         let now = clock::now();
         let mut answer = None;
@@ -417,7 +485,6 @@ impl<'a> Healer<'a> {
             (Ok(_), Some(answer)) => answer.verdict,
             _ => Verdict::Error,
         };
-        let elapsed = ended.map(|ended| ended.elapsed);
         self.tell_result(case, run, ending, elapsed, verdict);
         let record = record?;
         let Some(answer) = answer else {
@@ -425,7 +492,11 @@ impl<'a> Healer<'a> {
         };
         self.note(Some(case.name), case.alert, &answer.notes);
         self.hand_over(&case.key, case.alert, &record)?;
-        Ok(Outcome::from(&answer))
+        let mut outcome = Outcome::from(&answer);
+        if let Some(failure) = failure {
+            outcome.detail = format!("{}: {failure}", outcome.detail);
+        }
+        Ok(outcome)
     }
 
     fn store(&mut self) -> Result<&mut Store, StateError> {

@@ -1,68 +1,109 @@
 //! `GET /-/ready`: whether a heal could work right now, and what stands in its way.
 
+use std::time::Duration;
+
 use crate::judge::{AlertName, AllowList};
 use crate::sys::catalog::{self, Lookup};
+use crate::sys::history::History;
 use crate::sys::log::Log;
 use crate::sys::state::file::Store;
 use crate::sys::{clock, counters, files};
 use crate::wire::config::Config;
 use crate::wire::counters::Counters;
 
+/// A run on record this far in the future means that the clock was set back, and by more than clocks are adjusted.
+const CLOCK_STEP: Duration = Duration::from_secs(60);
+
 /// The largest allow-list, in bytes.
 const LARGEST_LIST: u64 = 16 * 1024 * 1024;
 
-/// Everything that would keep a heal from working, one sentence each; empty when it would work.
+/// Everything that would keep a heal, or the telling of it, from working, one sentence each; empty when all is well.
 pub fn problems(config: &Config, log: &mut Log) -> Vec<String> {
     let mut problems = Vec::new();
-    match Store::open(&config.state_dir) {
-        Ok(mut store) => {
-            // A change that changes nothing still has to open, lock and read what a run reserves in.
-            if let Err(error) = store.update_host(clock::now(), &mut Clone::clone) {
-                problems.push(error.to_string());
-            }
-        }
-        Err(error) => problems.push(error.to_string()),
+    let state = &config.state_dir;
+    match Store::open(state) {
+        Ok(mut store) => problems.extend(host_record(&mut store)),
+        Err(error) => problems.push(format!("HEAL_STATE_DIR: {error}")),
     }
-    for folder in [&config.state_dir, &config.lock_dir] {
-        if let Err(why) = files::writable_folder(folder) {
-            problems.push(why);
-        }
+    if problems.is_empty() {
+        problems.extend(
+            files::writable_folder(state)
+                .err()
+                .map(|why| format!("HEAL_STATE_DIR: {why}")),
+        );
     }
-    for folder in [&config.state_dir, &config.log_dir] {
+    let lock = files::writable_folder(&config.lock_dir);
+    problems.extend(lock.err().map(|why| format!("HEAL_LOCK_DIR: {why}")));
+    for (key, folder) in [("HEAL_STATE_DIR", state), ("HEAL_LOG_DIR", &config.log_dir)] {
         if files::full(folder) {
+            let folder = folder.display();
             problems.push(format!(
-                "{}: its file system has no free block: heals go on, log and history do not",
-                folder.display()
+                "{key}: {folder} has no free block: heals go on, log and history do not"
             ));
         }
     }
-    if let Err(error) = counters::add(&config.state_dir, None, &Counters::default()) {
-        problems.push(format!("metrics: {error}"));
-    }
+    problems.extend(
+        History::new(state)
+            .check()
+            .err()
+            .map(|error| format!("history: {error}")),
+    );
+    let counted = counters::add(state, None, &Counters::default());
+    problems.extend(counted.err().map(|error| format!("metrics: {error}")));
     match allow_list(config) {
-        Ok(list) if list.is_empty() => {
-            problems.push(format!(
-                "{} allows nothing",
-                config.allowed_instances.display()
-            ));
+        Ok(list) => {
+            if list.is_empty() {
+                problems.push(format!(
+                    "{} allows nothing",
+                    config.allowed_instances.display()
+                ));
+            }
+            problems.extend(unread_lines(config, &list));
         }
-        Ok(_) => {}
-        Err(why) => problems.push(why),
+        Err(why) => problems.push(format!("HEAL_ALLOWED_INSTANCES: {why}")),
     }
     match catalog::names(&config.handler_dir) {
         Ok(names) => problems.extend(names.iter().filter_map(|name| unsafe_handler(config, name))),
-        Err(error) => problems.push(format!("{}: {error}", config.handler_dir.display())),
+        Err(error) => {
+            problems.push(format!(
+                "HEAL_HANDLER_DIR: {}: {error}",
+                config.handler_dir.display()
+            ));
+        }
     }
     problems.append(&mut log.failures);
     problems
+}
+
+/// A change that changes nothing still has to open, lock and read what a run reserves in.
+fn host_record(store: &mut Store) -> Option<String> {
+    let now = clock::now();
+    match store.update_host(now, &mut Clone::clone) {
+        Ok(host) if host.runs.iter().any(|run| *run > now.plus(CLOCK_STEP)) => Some(
+            "the clock went back: runs are on record that lie in the future, and count until then"
+                .to_owned(),
+        ),
+        Ok(_) => None,
+        Err(error) => Some(format!("HEAL_STATE_DIR: {error}")),
+    }
+}
+
+/// The lines of the allow-list that allow nothing because they cannot be read.
+pub fn unread_lines(config: &Config, list: &AllowList) -> Vec<String> {
+    let path = config.allowed_instances.display();
+    list.problems()
+        .iter()
+        .map(|p| format!("{path}:{}: {}", p.line, p.reason))
+        .collect()
 }
 
 /// The allow-list, unless it cannot be read or others could have written it.
 pub fn allow_list(config: &Config) -> Result<AllowList, String> {
     let path = &config.allowed_instances;
     files::trusted(path)?;
-    let text = files::read_text(path, LARGEST_LIST)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let fail = |why: String| format!("{}: {why}", path.display());
+    let bytes = files::read_bytes(path, LARGEST_LIST).map_err(|error| fail(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| fail(error.to_string()))?;
     Ok(AllowList::parse(&text))
 }
 

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::heal::{self, Healer};
-use crate::judge::AllowList;
 use crate::ready;
 use crate::sys::accounts::Accounts;
 use crate::sys::connection::{self, Connection, Read, Unread};
@@ -30,6 +29,9 @@ pub const BROKEN: u8 = 111;
 
 /// The name of this version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const NOT_AS_ROOT: &str =
+    "refuses to serve as root: run it as an account of its own, or set HEAL_ALLOW_ROOT=yes";
 
 /// Bytes read at once.
 const CHUNK: usize = 16 * 1024;
@@ -90,29 +92,31 @@ struct Reply {
 impl Session {
     fn open(connection: Connection, signals: Signals, stderr: bool) -> Session {
         let mut problems = Vec::new();
-        let loaded = settings::load().map_err(|found| problems = found);
-        let config = loaded.unwrap_or_else(|()| config::defaults());
+        let config = match settings::load() {
+            Ok(config) => {
+                // Before anything is opened: a log that root makes is one that the healer cannot write.
+                if identity::is_root() && !config.allow_root {
+                    problems.push(NOT_AS_ROOT.to_owned());
+                }
+                config
+            }
+            Err(found) => {
+                problems = found;
+                config::defaults()
+            }
+        };
         let mut log = if problems.is_empty() {
             Log::open(&config.log_dir, stderr, config.syslog)
         } else {
             Log::early(stderr)
         };
-        let access = match Access::load(&config) {
-            Ok(access) => access,
-            Err(mut found) => {
-                problems.append(&mut found);
-                Access {
-                    token: None,
-                    users: None,
-                }
+        let access = Access::load(&config).unwrap_or_else(|mut found| {
+            problems.append(&mut found);
+            Access {
+                token: None,
+                users: None,
             }
-        };
-        if identity::is_root() && !config.allow_root {
-            problems.push(
-                "refuses to serve as root: run it as its own account, or set HEAL_ALLOW_ROOT=yes"
-                    .to_owned(),
-            );
-        }
+        });
         for problem in &problems {
             log.error("misconfigured", &[("problem", problem)]);
         }
@@ -153,43 +157,23 @@ impl Session {
 
     /// The reply, and everything that has to be done before it; `None` where nothing was asked.
     fn reply(&mut self) -> Option<Reply> {
-        let peer = self.peer.to_string();
-        let refused = self.refuse_peer();
-        let mut request = None;
-        let (response, head_only, unread) = match refused {
-            Some(refusal) => (Response::error(&refusal), false, Unread::Rest),
-            None => match self.receive()? {
-                Ok(whole) => {
-                    let head_only = whole.head.method == Method::Head;
-                    let response = self.answer(&whole);
-                    request = Some(whole.head);
-                    (response, head_only, Unread::Nothing)
-                }
-                Err((refusal, head_only)) => (Response::error(&refusal), head_only, Unread::Rest),
-            },
+        let (head, asked) = match self.refuse_peer() {
+            Some(refusal) => (None, Err(refusal)),
+            None => self.receive()?,
         };
-        let code = response.status.code().to_string();
-        let scrape = request.as_ref().is_some_and(|head| !head.method.notifies());
-        if !scrape || response.status != Status::Ok200 {
-            let path = request.map(|head| head.path).unwrap_or_default();
-            let why = if response.status.code() >= 400 && response.content_type == http::JSON {
-                String::from_utf8_lossy(&response.body).into_owned()
-            } else {
-                String::new()
-            };
-            let values = [
-                ("peer", peer.as_str()),
-                ("path", &path),
-                ("code", &code),
-                ("answer", why.trim()),
-            ];
-            self.log.info("request", &values);
-        }
+        let (response, refused, unread) = match asked {
+            Ok(request) => (self.answer(&request), None, Unread::Nothing),
+            Err(refusal) => (Response::error(&refusal), Some(refusal), Unread::Rest),
+        };
+        let code = response.status.code();
+        self.tell_request(head.as_ref(), code, refused.as_ref());
         if self.problems.is_empty() {
             let mut counted = Counters::default();
-            Counters::bump(&mut counted.requests, &code);
+            Counters::bump(&mut counted.requests, &code.to_string());
+            counted.channel_failures = self.log.failures.len() as u64;
             heal::save_counters(&self.config, &mut self.log, [(None, counted)].into());
         }
+        let head_only = head.is_some_and(|head| head.method == Method::Head);
         Some(Reply {
             response,
             head_only,
@@ -197,37 +181,67 @@ impl Session {
         })
     }
 
-    /// Judges the peer before a byte of it is read.
+    /// One line for each request but a scrape that went well.
+    fn tell_request(&mut self, head: Option<&Head>, code: u16, refused: Option<&Refusal>) {
+        if code == 200 && head.is_some_and(|head| !head.method.notifies()) {
+            return;
+        }
+        let (peer, code_word) = (self.peer.to_string(), code.to_string());
+        let mut values = vec![
+            ("peer", peer.as_str()),
+            ("path", head.map_or("", |head| head.path.as_str())),
+            ("code", &code_word),
+        ];
+        values.extend(refused.map(|refusal| ("reason", refusal.reason.as_ref())));
+        if code < 400 {
+            self.log.info("request", &values);
+        } else {
+            self.log.warn("request", &values);
+        }
+    }
+
+    /// Judges the peer before a byte of it is read. With a wrong configuration nobody knows who is listed: asking again
+    /// is right then, and a 4xx would be taken for an answer.
     fn refuse_peer(&mut self) -> Option<Refusal> {
         let refuse = |why: &'static str| Some(Refusal::new(Status::Forbidden403, why));
         if !peer::permitted(&self.peer, &self.config.allow_peers) {
+            if !self.problems.is_empty() {
+                let why = "the configuration is wrong; nothing is run";
+                return Some(Refusal::new(Status::ServiceUnavailable503, why));
+            }
             return refuse("this address may not ask (HEAL_ALLOW_PEERS)");
         }
         let users = self.access.users.as_ref()?;
         match self.connection.owner() {
             Ok(Some(uid)) if users.contains(&uid) => None,
-            Ok(_) => refuse("this user may not ask (HEAL_ALLOW_USERS)"),
+            Ok(Some(_)) => refuse("this user may not ask (HEAL_ALLOW_USERS)"),
+            Ok(None) => refuse("no local user can be told of this connection (HEAL_ALLOW_USERS)"),
             Err(error) => {
                 self.log
                     .error("peer_owner_unknown", &[("error", &error.to_string())]);
-                refuse("whose connection this is cannot be found out (HEAL_ALLOW_USERS)")
+                let why = "the kernel does not say whose connection this is (HEAL_ALLOW_USERS)";
+                Some(Refusal::new(Status::ServiceUnavailable503, why))
             }
         }
     }
 
-    /// The request, or why it is refused and whether by HEAD; `None` where nothing was asked.
-    fn receive(&mut self) -> Option<Result<Request, (Refusal, bool)>> {
+    /// The request's head, as far as it came, and the request or why it is refused; `None` where nothing was asked.
+    fn receive(&mut self) -> Option<(Option<Head>, Result<Request, Refusal>)> {
         let token = self.access.token.as_ref();
-        let gate = |head: &Head| match token {
-            Some(token)
-                if head.path != "/-/healthy" && !token.accepts(head.authorization.as_deref()) =>
+        let misconfigured = self.misconfigured();
+        let gate = |head: &Head| {
+            let open = head.path == "/-/healthy" && !head.method.notifies();
+            if let Some(token) = token
+                && !open
+                && !token.accepts(head.authorization.as_deref())
             {
-                Err(Refusal::new(
-                    Status::Unauthorized401,
-                    "the token is missing or wrong",
-                ))
+                let why = "the token is missing or wrong";
+                return Err(Refusal::new(Status::Unauthorized401, why));
             }
-            _ => Ok(()),
+            match &misconfigured {
+                Some(refusal) if head.method.notifies() => Err(refusal.clone()),
+                _ => Ok(()),
+            }
         };
         let limits = http::Limits {
             max_body: self.config.max_body,
@@ -239,29 +253,23 @@ impl Session {
                 Ok(Read::Bytes(n)) => chunk.get(..n).unwrap_or_default(),
                 Ok(Read::End) => break reader.end()?,
                 Ok(Read::TimedOut) => {
-                    break Refusal::new(
-                        Status::RequestTimeout408,
-                        "the request did not come in time",
-                    );
+                    let why = "the request did not come in time";
+                    break Refusal::new(Status::RequestTimeout408, why);
                 }
                 Ok(Read::Reset) | Err(_) => return None,
             };
             match reader.feed(bytes) {
                 Ok(Progress::NeedMore) => {}
                 Ok(Progress::SendContinue) => {
-                    if self
-                        .connection
-                        .write(http::CONTINUE, self.deadline)
-                        .is_err()
-                    {
-                        return None;
-                    }
+                    self.connection.write(http::CONTINUE, self.deadline).ok()?;
                 }
-                Ok(Progress::Done(request)) => return Some(Ok(request)),
+                Ok(Progress::Done(request)) => {
+                    return Some((Some(request.head.clone()), Ok(request)));
+                }
                 Err(refusal) => break refusal,
             }
         };
-        Some(Err((refusal, reader.head_only())))
+        Some((reader.head().cloned(), Err(refusal)))
     }
 
     fn answer(&mut self, request: &Request) -> Response {
@@ -293,8 +301,8 @@ impl Session {
     }
 
     fn metrics(&mut self) -> Response {
-        if let Some(response) = self.misconfigured() {
-            return response;
+        if let Some(refusal) = self.misconfigured() {
+            return Response::error(&refusal);
         }
         let gathered = Store::open(&self.config.state_dir)
             .and_then(|store| store.list())
@@ -323,23 +331,17 @@ impl Session {
         }
     }
 
-    fn misconfigured(&self) -> Option<Response> {
+    fn misconfigured(&self) -> Option<Refusal> {
         let first = self.problems.first()?;
         let more = match self.problems.len() - 1 {
             0 => String::new(),
             n => format!(" (and {n} more: GET /-/ready)"),
         };
         let why = format!("nothing is run: {first}{more}");
-        Some(Response::error(&Refusal::new(
-            Status::ServiceUnavailable503,
-            why,
-        )))
+        Some(Refusal::new(Status::ServiceUnavailable503, why))
     }
 
     fn notified(&mut self, body: &[u8]) -> Response {
-        if let Some(response) = self.misconfigured() {
-            return response;
-        }
         let notification = match notification::parse(body) {
             Ok(notification) => notification,
             Err(why) => return Response::error(&Refusal::new(Status::BadRequest400, why)),
@@ -361,10 +363,15 @@ impl Session {
             ];
             self.log.error("escalation", &values);
         }
-        let allowed = ready::allow_list(&self.config).unwrap_or_else(|why| {
-            self.log.error("allow_list", &[("problem", &why)]);
-            AllowList::parse("")
-        });
+        let allowed = ready::allow_list(&self.config);
+        match &allowed {
+            Ok(list) => {
+                for problem in ready::unread_lines(&self.config, list) {
+                    self.log.warn("allow_list", &[("problem", &problem)]);
+                }
+            }
+            Err(why) => self.log.error("allow_list", &[("problem", why)]),
+        }
         let store = Store::open(&self.config.state_dir);
         let peer = self.peer.to_string();
         let (log, signals) = (&mut self.log, &mut self.signals);

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{Case, Healer, Outcome};
+use super::{Case, Healer, Outcome, TOLD_TO_END};
 use crate::judge::record::Process;
 use crate::judge::{Record, Run, Verdict, Why, decision};
 use crate::sys::lock::{self, Lock, Scope, Tried};
-use crate::sys::process::ProcessId;
+use crate::sys::process::{self, ProcessId};
 use crate::sys::slots::{self, Slot};
 use crate::sys::{clock, files, leftovers};
 use crate::wire::directives::LockScope;
@@ -33,7 +33,7 @@ impl<'a> Healer<'a> {
         let folder = &self.config.lock_dir;
         files::make_folder(folder, 0o700)
             .and_then(|()| files::trusted(folder).map_err(std::io::Error::other))
-            .map_err(|e| Outcome::error(format!("lock folder {}: {e}", folder.display())))?;
+            .map_err(|e| Outcome::error(format!("HEAL_LOCK_DIR {}: {e}", folder.display())))?;
         let mut ended_orphan = false;
         loop {
             let tried = lock::attempt(&self.config.lock_dir, case.name, &scope)
@@ -44,16 +44,40 @@ impl<'a> Healer<'a> {
             };
             let own = record.in_flight.as_ref();
             let holder = holder.or_else(|| own.map(|run| self.presumed(case, run)));
-            if let Some(holder) = holder.filter(|holder| self.orphaned(holder) && !ended_orphan) {
+            if let Some(holder) = &holder
+                && !ended_orphan
+                && self.orphaned(holder)
+            {
                 ended_orphan = true;
-                self.end_orphan(&holder, &path)?;
-                continue;
+                if self.end_orphan(case, holder, &path)? {
+                    continue;
+                }
             }
-            if own.is_some() {
+            if own.is_some() || holder.as_ref().is_some_and(|holder| holder.key == case.key) {
                 return Err(Outcome::new(Verdict::Busy, report::words(Why::InFlight)));
             }
-            self.wait("another run or an operator holds the lock")?;
+            let who = holder.map_or(String::new(), |h| {
+                format!(" (process {})", h.supervisor.pid)
+            });
+            self.wait(&format!(
+                "{} is held by another run or an operator{who}",
+                path.display()
+            ))?;
         }
+    }
+
+    /// Says in the lock file that the lock is ours, before there is a run: what an earlier holder left there must
+    /// not be taken for the truth.
+    pub(super) fn claim(&self, case: &Case<'_>, lock: &Lock) {
+        let grace = self.config.kill_grace;
+        lock.name_holder(&Holder {
+            run_id: String::new(),
+            key: case.key.clone(),
+            fingerprint: case.alert.fingerprint.clone().unwrap_or_default(),
+            supervisor: self.own,
+            session: leftovers::NO_SESSION,
+            deadline: clock::now().plus(self.patience + case.timeout + grace),
+        });
     }
 
     /// A slot, within what is left of the request's patience.
@@ -70,7 +94,7 @@ impl<'a> Healer<'a> {
 
     pub(super) fn wait(&mut self, why: &str) -> Result<(), Outcome> {
         if self.signals.terminated() {
-            return Err(Outcome::new(Verdict::Busy, "the listener was told to end"));
+            return Err(Outcome::new(Verdict::Busy, TOLD_TO_END));
         }
         if self.patience.is_zero() {
             return Err(Outcome::new(Verdict::Busy, why));
@@ -98,12 +122,25 @@ impl<'a> Healer<'a> {
         late && !ProcessId::from(holder.supervisor).alive()
     }
 
-    pub(super) fn end_orphan(&mut self, holder: &Holder, path: &Path) -> Result<(), Outcome> {
-        self.log
-            .error("orphan_ended", &[("run_id", &holder.run_id)]);
-        let left = leftovers::end(holder, path, self.config.kill_grace, self.signals)
+    /// Whether anything was ended: the lock may be held by somebody who has nothing to do with that run.
+    pub(super) fn end_orphan(
+        &mut self,
+        case: &Case<'_>,
+        holder: &Holder,
+        path: &Path,
+    ) -> Result<bool, Outcome> {
+        let ended = leftovers::end(holder, path, self.config.kill_grace, self.signals)
             .map_err(|e| Outcome::error(format!("orphan of run {}: {e}", holder.run_id)))?;
-        self.stuck(&holder.key, left.first().copied())
+        let Some(left) = ended else { return Ok(false) };
+        let values = [
+            ("alertname", case.name.as_str()),
+            ("run_id", &holder.run_id),
+            ("session", &holder.session.pid.to_string()),
+            ("lock", &path.display().to_string()),
+        ];
+        self.log.error("orphan_ended", &values);
+        self.stuck(&holder.key, left.first().copied())?;
+        Ok(true)
     }
 
     /// Something of a dead run that may not be signalled keeps the alert busy while it lives.
@@ -131,11 +168,29 @@ impl<'a> Healer<'a> {
         if ProcessId::from(run.supervisor).alive() && run.supervisor != self.own {
             return Err(Outcome::new(Verdict::Busy, report::words(Why::InFlight)));
         }
-        let Some(holder) = lock.left_by().filter(|holder| holder.run_id == run.id) else {
-            return Ok(());
+        let left_by = lock.left_by().filter(|holder| holder.run_id == run.id);
+        let Some(holder) = left_by else {
+            return self.examine_removed_lock(run, lock);
         };
-        let left = leftovers::out_of_reach(&holder)
+        let left = leftovers::out_of_reach(holder)
             .map_err(|e| Outcome::error(format!("what is left of run {}: {e}", run.id)))?;
         self.stuck(&case.key, left.first().copied())
+    }
+
+    /// The file does not name the run: it was removed, and its handler may be at work behind a lock that keeps nobody out.
+    fn examine_removed_lock(&mut self, run: &Run, lock: &Lock) -> Result<(), Outcome> {
+        let fail = |e| Outcome::error(format!("what is left of run {}: {e}", run.id));
+        let targets = || leftovers::at_work_behind(&run.id, lock.path());
+        if targets().map_err(fail)?.is_empty() {
+            return Ok(());
+        }
+        let grace = self.config.kill_grace;
+        if run.deadline.plus(grace).plus(ORPHAN_MARGIN) < clock::now() {
+            let left = process::end(targets, grace, self.signals).map_err(fail)?;
+            if left.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(Outcome::new(Verdict::Busy, report::words(Why::InFlight)))
     }
 }

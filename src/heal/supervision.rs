@@ -1,20 +1,43 @@
 //! One handler, from its environment to how it ended.
 
+use std::time::Duration;
+
 use super::{Case, Healer};
+use crate::judge::record::Process;
 use crate::judge::{Ending, Run};
 use crate::sys::files;
-use crate::sys::handler::{self, Ended, Exit, Invocation};
+use crate::sys::handler::{self, Exit, Invocation};
 use crate::sys::lock::Lock;
 use crate::wire::environment::{self, Context};
 use crate::wire::holder::Holder;
 
+/// How many labels and annotations that did not fit into the environment are named in the log.
+const LEFT_OUT_SHOWN: usize = 10;
+
+/// How a run went.
+pub(super) struct Supervised {
+    pub(super) ending: Ending,
+    /// `None` where nobody measured.
+    pub(super) elapsed: Option<Duration>,
+    /// What lives on and may not be signalled, or has been lost sight of.
+    pub(super) survivors: Vec<Process>,
+    /// What the machine said when it failed.
+    pub(super) failure: Option<String>,
+}
+
+impl Supervised {
+    fn failed(ending: Ending, survivors: Vec<Process>, failure: String) -> Supervised {
+        Supervised {
+            ending,
+            elapsed: None,
+            survivors,
+            failure: Some(failure),
+        }
+    }
+}
+
 impl<'a> Healer<'a> {
-    pub(super) fn supervise(
-        &mut self,
-        case: &Case<'_>,
-        lock: &Lock,
-        run: &Run,
-    ) -> (Ending, Option<Ended>) {
+    pub(super) fn supervise(&mut self, case: &Case<'_>, lock: &Lock, run: &Run) -> Supervised {
         let context = Context {
             home: &self.home,
             backup_dir: &self.config.backup_dir.to_string_lossy(),
@@ -24,8 +47,10 @@ impl<'a> Healer<'a> {
             external_url: &self.notification.external_url,
         };
         let environment = environment::build(case.alert, run, &context);
-        for (name, why) in &environment.left_out {
-            let values = [("run_id", run.id.as_str()), ("name", name), ("why", why)];
+        let count = environment.left_out.len().to_string();
+        for (name, why) in environment.left_out.iter().take(LEFT_OUT_SHOWN) {
+            let id = run.id.as_str();
+            let values = [("run_id", id), ("name", name), ("why", why), ("of", &count)];
             self.log.warn("environment_left_out", &values);
         }
         let path = self.config.log_dir.join(format!("{}.log", case.name));
@@ -60,15 +85,16 @@ impl<'a> Healer<'a> {
             Err(error) => {
                 let values = [("run_id", run.id.as_str()), ("error", &error.to_string())];
                 self.log.error("run_not_started", &values);
-                return (Ending::NotStarted, None);
+                return Supervised::failed(Ending::NotStarted, Vec::new(), error.to_string());
             }
         };
+        let session = Process::from(running.session());
         lock.name_holder(&Holder {
             run_id: run.id.clone(),
             key: case.key.clone(),
             fingerprint: fingerprint.to_owned(),
             supervisor: self.own,
-            session: running.session().into(),
+            session,
             deadline: run.deadline.plus(self.config.kill_grace),
         });
         match running.wait(self.signals) {
@@ -78,12 +104,18 @@ impl<'a> Healer<'a> {
                     Exit::Signal(number) => Ending::Signal(number),
                     Exit::TimedOut => Ending::TimedOut,
                 };
-                (ending, Some(ended))
+                Supervised {
+                    ending,
+                    elapsed: Some(ended.elapsed),
+                    survivors: ended.survivors.into_iter().map(Process::from).collect(),
+                    failure: None,
+                }
             }
             Err(error) => {
                 let values = [("run_id", run.id.as_str()), ("error", &error.to_string())];
                 self.log.error("run_lost", &values);
-                (Ending::Lost, None)
+                // It may be alive: the alert stays busy for as long as it is.
+                Supervised::failed(Ending::Lost, vec![session], error.to_string())
             }
         }
     }

@@ -117,6 +117,7 @@ impl<'a> Healer<'a> {
         let verdict = Some(verdict.as_str());
         let event = Event::Result {
             run,
+            handler_sha256: Some(&case.handler.sha256),
             exit,
             outcome,
             duration_ms,
@@ -140,7 +141,14 @@ impl<'a> Healer<'a> {
 
     pub(super) fn told(&mut self, told: std::io::Result<()>) {
         if let Err(error) = told {
-            self.channel_failed("history_failed", &[("error", error.to_string())]);
+            let file = self
+                .config
+                .state_dir
+                .join("history.jsonl")
+                .display()
+                .to_string();
+            let values = [("file", file), ("error", error.to_string())];
+            self.channel_failed("history_failed", &values);
         }
     }
 
@@ -180,6 +188,7 @@ impl<'a> Healer<'a> {
                     let run = self.run_line(alert, run);
                     let event = Event::Result {
                         run,
+                        handler_sha256: None,
                         exit: None,
                         outcome: "interrupted",
                         duration_ms: None,
@@ -240,7 +249,11 @@ pub fn save_counters(
 ) {
     for (name, more) in counted {
         if let Err(error) = counters::add(&config.state_dir, name.as_ref(), &more) {
-            log.error("metrics_failed", &[("error", &error.to_string())]);
+            let folder = config.state_dir.join("metrics").display().to_string();
+            log.error(
+                "metrics_failed",
+                &[("folder", &folder), ("error", &error.to_string())],
+            );
         }
     }
 }

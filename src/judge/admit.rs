@@ -116,27 +116,34 @@ mod tests {
         }
     }
 
+    type Case = (
+        &'static [(&'static str, &'static str)],
+        Handler,
+        Stance,
+        Option<Verdict>,
+    );
+
     #[test]
     fn the_gates_stand_in_this_order() {
-        let good = [("alertname", "A"), ("instance", "web-1:9100")];
+        const GOOD: &[(&str, &str)] = &[("alertname", "A"), ("instance", "web-1:9100")];
         let unsafe_ = || Handler::Unsafe("mode 0777".into());
-        let cases: [(&[(&str, &str)], Handler, Stance, Option<Verdict>); 9] = [
-            (&good, Handler::Ready, Stance::Act, None),
-            (&good, Handler::Ready, Stance::Paused, Some(Verdict::Paused)),
+        let cases: [Case; 9] = [
+            (GOOD, Handler::Ready, Stance::Act, None),
+            (GOOD, Handler::Ready, Stance::Paused, Some(Verdict::Paused)),
             (
-                &good,
+                GOOD,
                 Handler::Ready,
                 Stance::Observe,
                 Some(Verdict::Observed),
             ),
             (
-                &good,
+                GOOD,
                 unsafe_(),
                 Stance::Paused,
                 Some(Verdict::UnsafeHandler),
             ),
             (
-                &good,
+                GOOD,
                 Handler::Missing,
                 Stance::Paused,
                 Some(Verdict::NoHandler),

@@ -34,6 +34,8 @@ pub enum Why {
     RetryDelay(Time),
     /// The handler ended so.
     Ended(Ending),
+    /// The handler ended so, and that opened the breaker.
+    Tripped(Ending, Reason),
     /// The handler ended so, after `resolved` had come: not counted.
     EndedAfterResolved(Ending),
     /// The resolved alert ended before the known episode began.
@@ -251,7 +253,7 @@ pub fn settle(
         .page
         .is_some_and(|reason| matches!(reason, Reason::Interrupted | Reason::Survivor))
     {
-        resolve_page(&mut next, now);
+        end_run_page(&mut next, now);
     }
     if let Some(survivor) = survivors.first() {
         notes.push(Note::Survivor(*survivor));
@@ -289,12 +291,12 @@ pub fn settle(
         Ending::Exit(2) => {
             count_failure(&mut next, now, limits);
             open(&mut next, Reason::GaveUp, limits, now, &mut notes);
-            (Verdict::GaveUp, Why::Ended(ending))
+            (Verdict::GaveUp, Why::Tripped(ending, Reason::GaveUp))
         }
         _ => {
             count_failure(&mut next, now, limits);
             if fail(&mut next, limits, now, &mut notes) {
-                (Verdict::Tripped, Why::Ended(ending))
+                (Verdict::Tripped, Why::Tripped(ending, Reason::Failures))
             } else if ending == Ending::Lost {
                 (Verdict::Error, Why::Ended(ending))
             } else {
@@ -395,7 +397,7 @@ fn judge(
     if !record.survivors.is_empty() {
         record.survivors.clear();
         if record.page == Some(Reason::Survivor) {
-            resolve_page(record, now);
+            end_run_page(record, now);
         }
     }
     enter_episode(record, alert, limits, now, notes)?;
@@ -606,7 +608,10 @@ fn defer(
     }
     record.deferring_since = None;
     open(record, Reason::Deferrals, limits, now, notes);
-    (Verdict::Tripped, Why::Ended(Ending::Exit(75)))
+    (
+        Verdict::Tripped,
+        Why::Tripped(Ending::Exit(75), Reason::Deferrals),
+    )
 }
 
 /// Opens the breaker and decides on a page; or, when it is open, shuts it for twice as long
@@ -650,6 +655,14 @@ fn resolve_page(record: &mut Record, now: Time) {
                 what: PageKind::Resolve,
             },
         );
+    }
+}
+
+/// A page about a single run ends; one about a breaker that is open goes on under its own reason.
+fn end_run_page(record: &mut Record, now: Time) {
+    match &record.breaker {
+        Some(breaker) => record.page = Some(breaker.reason),
+        None => resolve_page(record, now),
     }
 }
 

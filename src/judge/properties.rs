@@ -220,6 +220,17 @@ fn play(steps: Vec<Step>, limits: &Limits) -> Result<(), TestCaseError> {
                 }
             }
         }
+        let firing = world
+            .record
+            .episode
+            .as_ref()
+            .is_some_and(|e| e.closed_at.is_none());
+        if firing && world.record.breaker_open() {
+            prop_assert!(
+                world.record.page.is_some(),
+                "a breaker that nobody is told of"
+            );
+        }
         prop_assert!(world.record.runs.len() <= RunLimit::MOST as usize + 1);
         prop_assert!(world.record.failures.len() <= limits.max_attempts as usize);
         prop_assert!(world.record.owed.len() <= Record::OWED);

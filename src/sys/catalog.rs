@@ -49,6 +49,12 @@ const LISTENER: &str = "listener";
 
 /// Looks for `<name>.sh`, then for a program `<name>`.
 pub fn find(folder: &Path, name: &AlertName) -> Lookup {
+    if !folder.is_dir() {
+        return Lookup::Unsafe(format!(
+            "no handler folder {}: HEAL_HANDLER_DIR",
+            folder.display()
+        ));
+    }
     let script = folder.join(format!("{name}.sh"));
     let program = folder.join(name.as_str());
     let taken = TAKEN.iter().any(|ending| name.as_str().ends_with(ending));
@@ -71,7 +77,7 @@ pub fn find(folder: &Path, name: &AlertName) -> Lookup {
                     Err(why) => Lookup::Unsafe(why),
                 };
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Lookup::Unsafe(format!("{}: {error}", path.display())),
         }
     }
@@ -88,7 +94,13 @@ pub fn names(folder: &Path) -> io::Result<Vec<AlertName>> {
         if entry.path().is_dir() || file.ends_with(".restored") {
             continue;
         }
-        names.extend(AlertName::new(file.strip_suffix(".sh").unwrap_or(file)));
+        let name = match file.strip_suffix(".sh") {
+            Some(name) => name,
+            // A program is known by its mode; a README is none.
+            None if access(&entry.path(), AccessFlags::X_OK).is_ok() => file,
+            None => continue,
+        };
+        names.extend(AlertName::new(name));
     }
     names.sort();
     names.dedup();

@@ -2,7 +2,7 @@
 //! could swap, and follows no symbolic link where a file is written.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -79,7 +79,7 @@ fn step_is_trusted(meta: &Metadata, last: bool) -> Result<(), String> {
     let sticky = meta.is_dir() && meta.mode() & 0o1000 != 0 && !last;
     if meta.mode() & 0o022 != 0 && !sticky {
         return Err(format!(
-            "is writable by group or others (mode {:04o})",
+            "is writable by group or others (mode {:04o}): chmod go-w",
             meta.mode() & 0o7777
         ));
     }
@@ -147,25 +147,32 @@ pub fn lock(file: &File) -> io::Result<()> {
     }
 }
 
-/// Text of a small file: a regular one, of at most `most` bytes, UTF-8.
-pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
-    use std::io::Read;
+/// Whether the path still leads to this open file: whoever locks a file asks afterwards, because it may have been
+/// removed or replaced while he waited.
+pub fn still_at(file: &File, path: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(there) => Ok(same_file(&there, &file.metadata()?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The content of a regular file of at most `most` bytes.
+pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut options = File::options();
     let file = options
         .read(true)
         .custom_flags(OFlag::O_NONBLOCK.bits())
         .open(path)?;
-    let meta = file.metadata()?;
-    if !meta.is_file() {
+    if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut text = String::new();
-    file.take(most.saturating_add(1))
-        .read_to_string(&mut text)?;
-    if text.len() as u64 > most {
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
         return Err(io::Error::other(format!("larger than {most} bytes")));
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -26,6 +26,15 @@ impl History {
         }
     }
 
+    /// Whether a line could be appended.
+    pub fn check(&self) -> io::Result<()> {
+        files::read_write()
+            .create(true)
+            .open(self.folder.join("history.head"))?;
+        files::open_log(&self.folder.join("history.jsonl"))?;
+        Ok(())
+    }
+
     /// Appends one line, bound to the last one. Nothing depends on it: an error is for the log.
     pub fn append(&self, event: &Event<'_>) -> io::Result<()> {
         let head = files::read_write()

@@ -28,6 +28,9 @@ pub struct Lock {
     /// The alertname's file: exclusive, or shared below an instance's.
     name: File,
     instance: Option<File>,
+    /// The file that names the holder: the instance's, or the alertname's.
+    path: PathBuf,
+    left_by: Option<Holder>,
 }
 
 /// What trying brought.
@@ -44,10 +47,7 @@ pub fn attempt(folder: &Path, name: &AlertName, scope: &Scope) -> io::Result<Tri
     let path = folder.join(format!("heal-{name}.lock"));
     let Scope::Instance(digits) = scope else {
         return Ok(match take(&path, File::try_lock)? {
-            Ok(name) => Tried::Held(Lock {
-                name,
-                instance: None,
-            }),
+            Ok(name) => Tried::Held(Lock::new(name, None, path)),
             Err(holder) => Tried::Taken(holder, path),
         });
     };
@@ -57,10 +57,7 @@ pub fn attempt(folder: &Path, name: &AlertName, scope: &Scope) -> io::Result<Tri
     };
     let path = folder.join(format!("heal-{name}@{digits}.lock"));
     Ok(match take(&path, File::try_lock)? {
-        Ok(file) => Tried::Held(Lock {
-            name: shared,
-            instance: Some(file),
-        }),
+        Ok(file) => Tried::Held(Lock::new(shared, Some(file), path)),
         Err(holder) => {
             shared.unlock()?;
             Tried::Taken(holder, path)
@@ -69,6 +66,16 @@ pub fn attempt(folder: &Path, name: &AlertName, scope: &Scope) -> io::Result<Tri
 }
 
 impl Lock {
+    fn new(name: File, instance: Option<File>, path: PathBuf) -> Lock {
+        let left_by = read_holder(instance.as_ref().unwrap_or(&name));
+        Lock {
+            name,
+            instance,
+            path,
+            left_by,
+        }
+    }
+
     /// The descriptors that the handler inherits.
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         std::iter::once(self.name.as_fd())
@@ -76,9 +83,14 @@ impl Lock {
             .collect()
     }
 
-    /// What the file says of its last holder, who did not release it.
-    pub fn left_by(&self) -> Option<Holder> {
-        read_holder(self.own())
+    /// What the file said of its last holder, who did not release it.
+    pub fn left_by(&self) -> Option<&Holder> {
+        self.left_by.as_ref()
+    }
+
+    /// The file that names the holder.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes down who holds it; best effort.
@@ -89,10 +101,12 @@ impl Lock {
         }
     }
 
-    /// Frees the lock for everybody, also where a daemon has inherited the descriptor.
+    /// Frees the lock for everybody, also where a daemon has inherited the descriptor. An instance's file goes
+    /// with it, still locked: there may be any number of instances, and whoever waits for this file looks again.
     pub fn release(self) -> io::Result<()> {
         let _ = self.own().set_len(0);
         if let Some(instance) = &self.instance {
+            let _ = std::fs::remove_file(&self.path);
             instance.unlock()?;
         }
         self.name.unlock()
@@ -116,11 +130,8 @@ fn take(
             Err(TryLockError::WouldBlock) => return Ok(Err(read_holder(&file))),
             Err(TryLockError::Error(error)) => return Err(error),
         }
-        match std::fs::symlink_metadata(path) {
-            Ok(there) if files::same_file(&there, &file.metadata()?) => return Ok(Ok(file)),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        if files::still_at(&file, path)? {
+            return Ok(Ok(file));
         }
     }
 }
@@ -142,7 +153,12 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// The holder's line, where nobody but root and the current account can have written it.
 fn read_holder(file: &File) -> Option<Holder> {
+    let meta = file.metadata().ok()?;
+    if files::owner_is_trusted(&meta).is_err() || meta.mode() & 0o022 != 0 {
+        return None;
+    }
     let mut text = String::new();
     let mut reader = file;
     reader.seek(SeekFrom::Start(0)).ok()?;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -19,13 +20,23 @@ pub struct Log {
     file: Option<File>,
     stderr: bool,
     syslog: Channel,
-    /// Channels that failed, for `/-/ready`.
+    failed: Vec<&'static str>,
+    /// What could not be written, for `/-/ready` and the count.
     pub failures: Vec<String>,
 }
 
+/// Where the local syslog listens (syslog(3), _PATH_LOG).
+const SYSLOG: &str = "/dev/log";
+
+/// The name of the file as a channel.
+const FILE: &str = "listener.log";
+
 enum Channel {
     Off,
-    Unopened,
+    /// Opened with the first line; `wanted` where the operator asked for it.
+    Unopened {
+        wanted: bool,
+    },
     Open(Logger<LoggerBackend, Formatter3164>),
 }
 
@@ -35,7 +46,8 @@ impl Log {
         Log {
             file: None,
             stderr,
-            syslog: Channel::Unopened,
+            syslog: Channel::Unopened { wanted: false },
+            failed: Vec::new(),
             failures: Vec::new(),
         }
     }
@@ -45,18 +57,15 @@ impl Log {
         let mut log = Log {
             file: None,
             stderr,
-            syslog: if wanted(syslog) {
-                Channel::Unopened
-            } else {
-                Channel::Off
-            },
+            syslog: channel(syslog),
+            failed: Vec::new(),
             failures: Vec::new(),
         };
         let path = folder.join("listener.log");
         let opened = files::make_folder(folder, 0o750).and_then(|()| files::open_log(&path));
         match opened {
             Ok(file) => log.file = Some(file),
-            Err(error) => log.failed(&path.display().to_string(), &error.to_string()),
+            Err(error) => log.failed(FILE, &format!("HEAL_LOG_DIR {}: {error}", folder.display())),
         }
         log
     }
@@ -78,47 +87,57 @@ impl Log {
 
     fn write(&mut self, level: Level, event: &str, values: &[(&str, &str)]) {
         let line = logline::line(clock::now(), level, event, values);
-        if let Some(mut file) = self.file.take() {
-            match file.write(line.as_bytes()) {
-                Ok(n) if n == line.len() => self.file = Some(file),
-                Ok(_) => self.failed("listener.log", "a line was cut: is the file system full?"),
-                Err(error) => self.failed("listener.log", &error.to_string()),
-            }
-        }
-        self.elsewhere(level, &line, &logline::message(level, event, values));
+        self.send_to_file(&line);
+        self.send_to_stderr(&line);
+        self.send_to_syslog(level, &logline::message(level, event, values));
     }
 
-    fn elsewhere(&mut self, level: Level, line: &str, message: &str) {
-        if self.stderr {
-            self.send_to_stderr(line);
-        }
-        self.send_to_syslog(level, message);
-    }
-
-    fn failed(&mut self, channel: &str, why: &str) {
+    /// Says on the other channels that one failed, once; that one is tried again with every line, because a full
+    /// disk may be what the handler frees.
+    fn failed(&mut self, channel: &'static str, why: &str) {
+        let first = !self.failed.contains(&channel);
+        self.failed.push(channel);
         self.failures.push(format!("log {channel}: {why}"));
-        let values = [("channel", channel), ("error", why)];
-        let line = logline::line(clock::now(), Level::Error, "log_failed", &values);
-        let message = logline::message(Level::Error, "log_failed", &values);
-        self.elsewhere(Level::Error, &line, &message);
+        if first {
+            self.error("log_failed", &[("channel", channel), ("error", why)]);
+        }
+    }
+
+    fn send_to_file(&mut self, line: &str) {
+        let Some(file) = &mut self.file else { return };
+        match file.write(line.as_bytes()) {
+            Ok(n) if n == line.len() => {}
+            Ok(_) => self.failed(FILE, "a line was cut: is the file system full?"),
+            Err(error) => self.failed(FILE, &error.to_string()),
+        }
     }
 
     /// A pipe that nobody empties must not hold a heal up: with room for one line, which is shorter than PIPE_BUF, a
     /// write does not wait (pipe(7)).
     fn send_to_stderr(&mut self, line: &str) {
+        if !self.stderr {
+            return;
+        }
         let stderr = std::io::stderr();
         let mut ready = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
         let room = poll(&mut ready, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
         if !room || stderr.lock().write_all(line.as_bytes()).is_err() {
             self.stderr = false;
-            self.failures
-                .push("log stderr: a line could not be written".to_owned());
+            self.failed("stderr", "a line could not be written");
         }
     }
 
     fn send_to_syslog(&mut self, level: Level, message: &str) {
-        if matches!(self.syslog, Channel::Unopened) {
-            self.syslog = connect().map_or(Channel::Off, Channel::Open);
+        if let Channel::Unopened { wanted } = self.syslog {
+            match connect() {
+                Ok(logger) => self.syslog = Channel::Open(logger),
+                Err(why) => {
+                    self.syslog = Channel::Off;
+                    if wanted {
+                        self.failed("syslog", &why);
+                    }
+                }
+            }
         }
         let Channel::Open(logger) = &mut self.syslog else {
             return;
@@ -128,20 +147,19 @@ impl Log {
             Level::Warn => logger.warning(message),
             Level::Error => logger.err(message),
         };
-        if sent.is_err() {
+        if let Err(error) = sent {
             self.syslog = Channel::Off;
-            self.failures
-                .push("log syslog: a line could not be sent".to_owned());
+            self.failed("syslog", &error.to_string());
         }
     }
 }
 
 /// `auto` leaves syslog out where fd 2 is the journal already (systemd.exec(5), JOURNAL_STREAM).
-fn wanted(syslog: Syslog) -> bool {
+fn channel(syslog: Syslog) -> Channel {
     match syslog {
-        Syslog::On => true,
-        Syslog::Off => false,
-        Syslog::Auto => !stderr_is_journal(),
+        Syslog::On => Channel::Unopened { wanted: true },
+        Syslog::Auto if !stderr_is_journal() => Channel::Unopened { wanted: false },
+        Syslog::Auto | Syslog::Off => Channel::Off,
     }
 }
 
@@ -155,20 +173,24 @@ fn stderr_is_journal() -> bool {
     stream == format!("{}:{}", meta.dev(), meta.ino())
 }
 
-/// Connects to the local syslog. Its socket must not block: with a wedged reader a full queue would hold
-/// the heal up (unix(7), datagrams are reliable and block).
-fn connect() -> Option<Logger<LoggerBackend, Formatter3164>> {
+/// Connects to the local syslog. Its socket must not block, neither at connecting nor later: with a wedged
+/// reader a full queue would hold the heal up (unix(7), datagrams are reliable and block).
+fn connect() -> Result<Logger<LoggerBackend, Formatter3164>, String> {
     let formatter = Formatter3164 {
         facility: Facility::LOG_DAEMON,
         hostname: None,
         process: "self-heal".to_owned(),
         pid: std::process::id(),
     };
-    let logger = syslog::unix(formatter).ok()?;
-    match &logger.backend {
-        LoggerBackend::Unix(socket) => socket.set_nonblocking(true).ok()?,
-        LoggerBackend::UnixStream(stream) => stream.get_ref().set_nonblocking(true).ok()?,
-        _ => return None,
-    }
-    Some(logger)
+    let socket = UnixDatagram::unbound().map_err(|error| error.to_string())?;
+    socket
+        .set_nonblocking(true)
+        .map_err(|error| error.to_string())?;
+    socket
+        .connect(SYSLOG)
+        .map_err(|error| format!("{SYSLOG}: {error}"))?;
+    Ok(Logger {
+        formatter,
+        backend: LoggerBackend::Unix(socket),
+    })
 }

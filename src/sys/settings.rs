@@ -18,23 +18,38 @@ const LARGEST: u64 = 1024 * 1024;
 /// Every problem, each one sentence with its place. The default file may be missing, one that
 /// `HEAL_CONF` names may not.
 pub fn load() -> Result<Config, Vec<String>> {
-    let named = std::env::var_os("HEAL_CONF");
+    let named = std::env::var_os("HEAL_CONF").filter(|name| !name.is_empty());
     let path = PathBuf::from(named.clone().unwrap_or_else(|| DEFAULT.into()));
-    let text = match text(&path) {
-        Ok(text) => Some(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => None,
-        Err(error) => return Err(vec![format!("{}: {error}", path.display())]),
+    let bytes = match bytes(&path) {
+        Ok(bytes) => Some(bytes),
+        Err(Unread::Missing) if named.is_none() => None,
+        Err(Unread::Missing) => {
+            return Err(vec![format!("HEAL_CONF: {}: no such file", path.display())]);
+        }
+        Err(Unread::Refused(why)) => return Err(vec![why]),
     };
     let shown = path.to_string_lossy();
-    let file = text.as_ref().map(|text| (shown.as_ref(), text.as_bytes()));
+    let file = bytes
+        .as_ref()
+        .map(|bytes| (shown.as_ref(), bytes.as_slice()));
     config::load(file, |name| std::env::var_os(name))
 }
 
-fn text(path: &Path) -> io::Result<String> {
+enum Unread {
+    Missing,
+    Refused(String),
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, Unread> {
+    let refused = |why: String| Unread::Refused(format!("{}: {why}", path.display()));
     if !path.is_absolute() {
-        return Err(io::Error::other("HEAL_CONF has to be an absolute path"));
+        return Err(refused("HEAL_CONF has to be an absolute path".to_owned()));
     }
-    std::fs::metadata(path)?;
-    files::trusted(path).map_err(io::Error::other)?;
-    files::read_text(path, LARGEST)
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unread::Missing),
+        Err(error) => return Err(refused(error.to_string())),
+        Ok(_) => {}
+    }
+    files::trusted(path).map_err(Unread::Refused)?;
+    files::read_bytes(path, LARGEST).map_err(|error| refused(error.to_string()))
 }

@@ -30,6 +30,9 @@ pub enum Event<'a> {
         /// The run.
         #[serde(flatten)]
         run: RunLine<'a>,
+        /// The handler's sha256; absent for an interrupted run, whose intent has it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        handler_sha256: Option<&'a str>,
         /// The exit code; absent when a signal or the timeout ended it.
         #[serde(skip_serializing_if = "Option::is_none")]
         exit: Option<i32>,
@@ -115,6 +118,7 @@ mod tests {
         };
         let event = Event::Result {
             run,
+            handler_sha256: None,
             exit: Some(0),
             outcome: "healed",
             duration_ms: Some(5),

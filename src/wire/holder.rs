@@ -52,9 +52,12 @@ impl Holder {
         Ok(line)
     }
 
-    /// From a line; `None` when it is not whole.
+    /// From a line; `None` when it is not whole. The key becomes a file's name: it is 64 hex digits.
     pub fn from_line(line: &str) -> Option<Holder> {
         let shape: Shape = serde_json::from_str(line.strip_suffix('\n')?).ok()?;
+        if shape.key.len() != 64 || !shape.key.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
         Some(Holder {
             run_id: shape.run_id,
             key: shape.key,
@@ -80,7 +83,7 @@ mod tests {
     fn a_holder_survives_the_journey_whole_or_not_at_all() {
         let holder = Holder {
             run_id: "r".into(),
-            key: "k".into(),
+            key: "0f".repeat(32),
             fingerprint: "f\n".into(),
             supervisor: Process { pid: 1, started: 2 },
             session: Process { pid: 3, started: 4 },

@@ -126,11 +126,14 @@ pub fn words(why: Why) -> String {
         Why::Opened(reason) => format!("breaker opened: {}", opening(reason)),
         Why::RetryDelay(until) => format!("next attempt from {}", rfc3339(until)),
         Why::Ended(ending) => ended(ending),
+        Why::Tripped(ending, reason) => {
+            format!("{}; breaker opened: {}", ended(ending), opening(reason))
+        }
         Why::EndedAfterResolved(ending) => {
             format!("{}; resolved came while it ran", ended(ending))
         }
         Why::StaleResolved => "ended before the known episode began; ignored".to_owned(),
-        Why::Over => "over".to_owned(),
+        Why::Over => "the sender says it is over".to_owned(),
     }
 }
 

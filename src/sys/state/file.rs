@@ -47,7 +47,7 @@ impl Store {
     /// The record of `key`, the default if there is none. Takes no lock and writes nothing; `None` when
     /// it is damaged, which the next [`Store::update`] deals with.
     pub fn read(&self, key: &str) -> Result<Option<Record>, StateError> {
-        let path = self.records().join(key);
+        let path = self.place(key);
         let fail = |error| StateError::new(&path, "read the record", error);
         match files::read_only().open(&path) {
             Ok(file) => found(twin::read(&file, 0, key)).map_err(fail),
@@ -55,9 +55,16 @@ impl Store {
                 let Some(reserve) = Reserve::open(&self.reserve()).map_err(fail)? else {
                     return Ok(Some(Record::default()));
                 };
-                match reserve.room(key).map_err(fail)? {
-                    Some((file, offset)) => found(twin::read(file, offset, key)).map_err(fail),
-                    None => Ok(Some(Record::default())),
+                if let Some((file, offset)) = reserve.room(key).map_err(fail)? {
+                    return found(twin::read(file, offset, key)).map_err(fail);
+                }
+                // It may have left the reserve while we waited for it.
+                match files::read_only().open(&path) {
+                    Ok(file) => found(twin::read(&file, 0, key)).map_err(fail),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        Ok(Some(Record::default()))
+                    }
+                    Err(error) => Err(fail(error)),
                 }
             }
             Err(error) => Err(fail(error)),
@@ -72,7 +79,7 @@ impl Store {
         now: Time,
         change: &mut dyn FnMut(&Record) -> Record,
     ) -> Result<Record, StateError> {
-        let path = self.records().join(key);
+        let path = self.place(key);
         self.update_at(&path, key, now, change)
             .map_err(|error| StateError::new(&path, "update the record", error))
     }
@@ -83,7 +90,7 @@ impl Store {
         now: Time,
         change: &mut dyn FnMut(&Host) -> Host,
     ) -> Result<Host, StateError> {
-        let path = self.folder.join(HOST);
+        let path = self.place(HOST);
         self.update_at(&path, HOST, now, change)
             .map_err(|error| StateError::new(&path, "update the host's record", error))
     }
@@ -127,6 +134,9 @@ impl Store {
             match files::read_write().open(path) {
                 Ok(file) => {
                     files::lock(&file)?;
+                    if !files::still_at(&file, path)? {
+                        continue;
+                    }
                     let aside = self.folder.join("damaged");
                     let kept_aside = &mut self.kept_aside;
                     return twin::change(
@@ -180,18 +190,27 @@ impl Store {
         let before = T::default();
         let value = change(&before);
         if value == before {
-            return Ok(Some(value));
+            // A record that left the reserve while we waited for it has a file of its own by now.
+            return Ok((!path.exists()).then_some(value));
         }
         let content = twin::fresh(key, &value)?;
         match (make(path, &content), reserve) {
             (Ok(()), _) => Ok(Some(value)),
             (Err(error), _) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
             (Err(error), Some(reserve)) if full(&error) => {
-                let records = self.records();
-                reserve.take(key, &content, |key| records.join(key).exists())?;
+                reserve.take(key, &content, |key| self.place(key).exists())?;
                 Ok(Some(value))
             }
             (Err(error), _) => Err(error),
+        }
+    }
+
+    /// The file of a record's own.
+    fn place(&self, key: &str) -> PathBuf {
+        if key == HOST {
+            self.folder.join(HOST)
+        } else {
+            self.records().join(key)
         }
     }
 

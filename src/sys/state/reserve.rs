@@ -60,7 +60,7 @@ impl Reserve {
     /// The file, and where this key's room begins, if it has one.
     pub(super) fn room(&self, key: &str) -> io::Result<Option<(&File, u64)>> {
         Ok(self
-            .place(key.as_bytes())?
+            .place(&entry(key))?
             .map(|place| (&self.file, offset(place))))
     }
 

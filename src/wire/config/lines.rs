@@ -48,7 +48,7 @@ pub(super) fn read(line: &[u8]) -> Result<Option<(&str, &str)>, String> {
         return Err(format!("{} is not KEY=VALUE", quote(line)));
     };
     if key.ends_with([' ', '\t']) || value.starts_with([' ', '\t']) {
-        return Err("no blanks around =, please".to_owned());
+        return Err("no blanks around =".to_owned());
     }
     let name = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     if key.is_empty() || key.starts_with(|c: char| c.is_ascii_digit()) || !key.bytes().all(name) {
