@@ -242,7 +242,7 @@ impl<'a> Healer<'a> {
             }
             None => Outcome::error("the record was not changed"),
         };
-        self.hand_over(key, alert, &record)?;
+        self.hand_over(key, &record)?;
         Ok((name, outcome))
     }
 
@@ -293,7 +293,7 @@ impl<'a> Healer<'a> {
             answer = later;
         }
         self.note(Some(case.name), case.alert, &answer.notes);
-        self.hand_over(&case.key, case.alert, &stored)?;
+        self.hand_over(&case.key, &stored)?;
         Ok(Ok(Outcome::from(&answer)))
     }
 
@@ -369,7 +369,7 @@ impl<'a> Healer<'a> {
         match decided {
             Some(Decision::Run { run, notes }) => {
                 self.note(Some(case.name), case.alert, &notes);
-                if let Err(error) = self.hand_over(&case.key, case.alert, &record) {
+                if let Err(error) = self.hand_over(&case.key, &record) {
                     self.call_off(case, &run, reserved);
                     return Err(error);
                 }
@@ -382,7 +382,7 @@ impl<'a> Healer<'a> {
             Some(Decision::Answer(answer)) => {
                 self.give_back(reserved);
                 self.note(Some(case.name), case.alert, &answer.notes);
-                self.hand_over(&case.key, case.alert, &record)?;
+                self.hand_over(&case.key, &record)?;
                 Ok(Outcome::from(&answer))
             }
             None => {
@@ -491,7 +491,7 @@ impl<'a> Healer<'a> {
             return Ok(Outcome::error("the record was not changed"));
         };
         self.note(Some(case.name), case.alert, &answer.notes);
-        self.hand_over(&case.key, case.alert, &record)?;
+        self.hand_over(&case.key, &record)?;
         let mut outcome = Outcome::from(&answer);
         if let Some(failure) = failure {
             outcome.detail = format!("{}: {failure}", outcome.detail);

@@ -149,9 +149,9 @@ impl<'a> Healer<'a> {
             return Ok(());
         };
         let now = clock::now();
-        self.store()?.update(key, now, &mut |record| {
-            decision::stuck(record, survivor, now)
-        })?;
+        let stuck = &mut |record: &Record| decision::stuck(record, survivor, now);
+        let record = self.store()?.update(key, now, stuck)?;
+        self.hand_over(key, &record)?;
         Err(Outcome::new(
             Verdict::Busy,
             report::words(Why::Survivor(survivor)),

@@ -204,12 +204,7 @@ impl<'a> Healer<'a> {
 
     /// Hands the pages that the record owes to whoever tells people, then strikes them. The log and
     /// syslog are who that is; the shipped Alertmanager route pages a person on its own.
-    pub(super) fn hand_over(
-        &mut self,
-        key: &str,
-        alert: &Alert,
-        record: &Record,
-    ) -> Result<(), StateError> {
+    pub(super) fn hand_over(&mut self, key: &str, record: &Record) -> Result<(), StateError> {
         if record.owed.is_empty() {
             return Ok(());
         }
@@ -221,8 +216,8 @@ impl<'a> Healer<'a> {
                 PageKind::Resolve => ("escalation_over", "", ""),
             };
             let values = [
-                ("alertname", alert.name()),
-                ("instance", alert.instance()),
+                ("alertname", record.alertname.as_str()),
+                ("instance", &record.instance),
                 ("key", key),
                 ("reason", reason),
                 ("detail", words),

@@ -33,20 +33,20 @@ pub fn end(
 ) -> io::Result<Option<Vec<Process>>> {
     let lock = fs::metadata(path)?;
     let session = ProcessId::from(holder.session);
-    let targets = || {
+    let belonging = || {
         let mut found = process::belonging(&session, &holder.run_id, None)?;
         found.retain(|p| in_session(p.pid, &session) || has_open(p.pid, &lock));
-        let keepers = keepers(&lock, holder, &found)?;
-        if keepers.is_empty() {
-            return Ok(Vec::new());
-        }
-        found.extend(keepers);
-        found.dedup();
-        Ok(found)
+        io::Result::Ok(found)
     };
-    if targets()?.is_empty() {
+    let keepers = keepers(&lock, holder, &belonging()?)?;
+    if keepers.is_empty() {
         return Ok(None);
     }
+    let targets = || {
+        let mut found = belonging()?;
+        found.extend(keepers.iter().filter(|keeper| keeper.alive()));
+        Ok(found)
+    };
     let left = process::end(targets, grace, signals)?;
     Ok(Some(left.into_iter().map(Process::from).collect()))
 }

@@ -12,7 +12,18 @@
 )]
 
 mod access;
+mod architecture;
 mod basics;
+mod chain;
 mod clients;
+mod crash;
+mod crowd;
+mod docs;
+mod handlers;
+mod predecessor;
+mod spawners;
+mod stage;
+mod storage;
 mod support;
 mod transcripts;
+mod walks;

@@ -4,6 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -419,4 +421,30 @@ pub fn read_all(mut from: impl Read) -> Vec<u8> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes).unwrap();
     bytes
+}
+
+impl Sandbox {
+    /// Starts the executable on a TCP connection of its own, as inetd does; our end of it.
+    pub fn dial(&self) -> (TcpStream, Child) {
+        let (client, server) = connection();
+        (client, self.serve_on(server))
+    }
+
+    /// Starts the executable on this end of a connection.
+    pub fn serve_on(&self, server: TcpStream) -> Child {
+        let server = OwnedFd::from(server);
+        let mut command = self.command();
+        command
+            .stdin(server.try_clone().unwrap())
+            .stdout(server)
+            .stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+}
+
+/// Both ends of a TCP connection over loopback.
+pub fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
 }
