@@ -7,6 +7,8 @@
 #   SELF_HEAL_BIN  the executable, /usr/local/bin/self-heal
 set -euo pipefail
 
+# Set but empty is the same as unset, for self-heal too.
+[[ -n ${HEAL_CONF:-} ]] || unset HEAL_CONF
 conf=${HEAL_CONF:-/etc/self-heal/self-heal.conf}
 bin=${SELF_HEAL_BIN:-/usr/local/bin/self-heal}
 port=${HEAL_PORT:-}

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::stage::{
     Gate, Posting, STRANGER, alive, as_root, as_stranger, lines_with, pid_in, put_down, run,
@@ -378,7 +378,7 @@ fn a_lock_that_is_freed_in_time_is_waited_for() {
 #[test]
 fn sigterm_ends_the_wait_for_a_lock() {
     let sandbox = Sandbox::new();
-    sandbox.set("HEAL_LOCK_WAIT", "10m");
+    sandbox.set("HEAL_LOCK_WAIT", "20s");
     sandbox.handler("Down", "exit 0\n");
     let operator = Operator::begin(&sandbox);
     let posting = Posting::that_waits(&sandbox, &alert());
@@ -389,7 +389,9 @@ fn sigterm_ends_the_wait_for_a_lock() {
         .parse()
         .unwrap();
     kill(Pid::from_raw(traced), Signal::SIGTERM).unwrap();
-    posting.answer().expect(503, &["busy"]);
+    let answer = posting.answer();
+    answer.expect(503, &["busy"]);
+    assert_eq!(answer.detail(), "the listener was told to end");
     operator.end();
 }
 
@@ -436,10 +438,15 @@ fn the_note_of_a_killed_run_never_harms_an_operator_who_came_after_it() {
     gate.open();
     until_gone(handler);
     let operator = Operator::begin(&sandbox);
-    until("the note is past its deadline", || {
+    let note: Value = serde_json::from_str(&fs::read_to_string(&lock).unwrap()).unwrap();
+    // The deadline, and the five seconds that a supervisor at work on it is left (heal/exclusion.rs).
+    let overdue = note["deadline_ms"].as_i64().unwrap() + 5_000;
+    until("the note is overdue", || {
         sandbox.post(&alert()).expect(503, &["busy"]);
-        sandbox.log().contains("orphan_ended").then_some(())
+        (self_heal::sys::clock::now().0 > overdue).then_some(())
     });
+    sandbox.post(&alert()).expect(503, &["busy"]);
+    assert!(!sandbox.log().contains("orphan_ended"), "{}", sandbox.log());
     assert!(alive(operator.pid()));
     operator.end();
     sandbox.post(&alert()).expect(200, &["healed"]);

@@ -346,7 +346,13 @@ fn one_file_does_not_answer_to_two_names() {
 fn each_ending_has_its_verdict_and_its_code() {
     let cases = [
         ("exit 0", 200, "healed", "handler exit 0", "healed"),
-        ("exit 2", 200, "gave-up", "handler exit 2", "gave-up"),
+        (
+            "exit 2",
+            200,
+            "gave-up",
+            "handler exit 2; breaker opened: the handler asked for a person (exit 2)",
+            "gave-up",
+        ),
         ("exit 75", 503, "deferred", "handler exit 75", "deferred"),
         ("exit 1", 503, "failed", "handler exit 1", "failed"),
         ("exit 255", 503, "failed", "handler exit 255", "failed"),
@@ -468,7 +474,7 @@ fn a_handler_that_ignores_term_is_killed_after_the_grace() {
 fn term_comes_first_and_the_handler_may_clean_up() {
     let sandbox = Sandbox::new();
     let tidy = format!(
-        "trap 'touch {}; exit 0' TERM",
+        "trap 'sleep 0.5; touch {}; exit 0' TERM",
         sandbox.path("tidied").display()
     );
     sandbox.set("HEAL_KILL_GRACE", "1m");

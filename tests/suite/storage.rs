@@ -160,7 +160,10 @@ fn a_damaged_record_is_kept_aside_and_named_and_nothing_runs() {
             .collect();
         assert_eq!(kept.len(), 1, "{damage}: {kept:?}");
         assert_eq!(fs::read(&kept[0]).unwrap(), damaged, "{damage}");
-        let named = format!("[ERROR] record_damaged kept={}", kept[0].display());
+        let named = format!(
+            "[ERROR] record_damaged alertname=Down instance=web-1:9113 kept={}",
+            kept[0].display()
+        );
         assert_eq!(lines_with(&sandbox.log(), &named), 1, "{damage}");
         // It is this alert's alone.
         sandbox.post(&other).expect(200, &["healed"]);

@@ -1,14 +1,18 @@
 //! The whole chain with the real programs and the shipped configuration, of which only times, ports and paths are
 //! changed: Prometheus sees that nginx is dead, Alertmanager posts to socat, self-heal runs NginxDown.sh.
 
+mod alertmanager;
 mod ask;
+mod nginx;
+mod process;
 mod shipped;
 mod stack;
 mod stand_ins;
 
 use serde_json::{Value, json};
 
-use self::stack::{Alertmanager, Chain, Routes};
+use self::alertmanager::{Alertmanager, Routes};
+use self::stack::Chain;
 use self::stand_ins::{Mailbox, Relay, node_exporter};
 use crate::support::{Answer, rfc3339};
 

@@ -3,15 +3,16 @@
 use std::cell::RefCell;
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::{Pid, getpgid, getpgrp};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
+use super::alertmanager::Alertmanager;
 use super::ask;
+use super::process::{command, end_groups_with, flag, free_port, program};
 use super::shipped::Shipped;
 use crate::support::{PROGRAM, PROJECT, Sandbox};
 
@@ -56,7 +57,7 @@ impl Chain {
         sandbox.set("HEAL_PORT", &chain.ports.listener.to_string());
         fs::create_dir(sandbox.path("parts")).unwrap();
         chain.configure_nginx();
-        chain.install_nginx_handler(&format!("{}; ", chain.nginx_command()));
+        chain.install_nginx_handler(&format!("{};", chain.nginx_command()));
         sandbox.script(
             "handlers/ServiceDown.sh",
             Shipped::read("handlers/ServiceDown.sh").text(),
@@ -65,99 +66,11 @@ impl Chain {
         chain
     }
 
-    /// The shipped NginxDown.sh, with these commands where it asks systemd for a restart. Here is no systemd: nginx
-    /// is the sandbox's own, and its unit has failed.
-    pub fn install_nginx_handler(&self, restart: &str) {
-        let command = self.nginx_command();
-        let script = Shipped::read("handlers/NginxDown.sh")
-            .with("port=80\n", &format!("port={}\n", self.ports.nginx))
-            .with(
-                "/usr/bin/systemctl show --property=\"$1\" --value nginx.service;",
-                "case $1 in LoadState) echo loaded ;; *) echo failed ;; esac;",
-            )
-            .with(
-                "/usr/bin/systemctl is-system-running || true;",
-                "echo running;",
-            )
-            .with(
-                "sudo -n /usr/bin/timeout -k 5 30 /usr/sbin/nginx -t;",
-                &format!("/usr/bin/timeout -k 5 30 {command} -t;"),
-            )
-            .with(
-                "sudo -n /usr/bin/timeout -k 5 10 /usr/bin/systemctl reset-failed nginx.service;",
-                "true;",
-            )
-            .with(
-                "sudo -n /usr/bin/timeout -k 5 60 /usr/bin/systemctl restart nginx.service;",
-                restart,
-            );
-        self.sandbox.script("handlers/NginxDown.sh", script.text());
-    }
-
-    /// NginxDown.sh waits in its restart until `release`.
-    pub fn hold_nginx_handler(&self) {
-        let hold = self.sandbox.write("hold", "");
-        let hold = hold.display();
-        let command = self.nginx_command();
-        self.install_nginx_handler(&format!(
-            "while [[ -e {hold} ]]; do sleep 0.02; done; {command};"
-        ));
-    }
-
-    pub fn release(&self) {
-        fs::remove_file(self.sandbox.path("hold")).unwrap();
-    }
-
-    fn configure_nginx(&self) {
-        let shipped = Shipped::read("deploy/prometheus/prometheus.yml");
-        let place = shipped.after("#   location = /up ");
-        let port = self.ports.nginx;
-        let folders: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|what| format!("{what}_temp_path tmp;\n"))
-            .concat();
-        self.sandbox.write(
-            "nginx/nginx.conf",
-            &format!(
-                "pid nginx.pid;\nerror_log error.log;\nworker_processes 1;\nevents {{}}\nhttp {{\naccess_log off;\n{folders}\
-                 server {{\nlisten 127.0.0.1:{port};\nlocation = /up {place}\n}}\n}}\n"
-            ),
-        );
-    }
-
-    fn nginx_command(&self) -> String {
-        let dir = self.sandbox.path("nginx");
-        let dir = dir.display();
-        let nginx = program("nginx").display().to_string();
-        format!("{nginx} -p {dir}/ -e {dir}/error.log -c {dir}/nginx.conf")
-    }
-
-    pub fn start_nginx(&self) {
-        let command = self.nginx_command();
-        let started = Command::new("/bin/sh").args(["-c", &command]).status();
-        assert!(started.unwrap().success(), "{command}");
-        self.wait("nginx answers", || self.nginx_answers().then_some(()));
-    }
-
-    pub fn nginx_answers(&self) -> bool {
-        ask::get(self.ports.nginx, "/up").as_deref() == Some("nginx_answers 1\n")
-    }
-
-    /// Its master process, by its pid file.
-    pub fn nginx_pid(&self) -> i32 {
-        self.sandbox.read("nginx/nginx.pid").trim().parse().unwrap()
-    }
-
-    /// Master and workers at once, without a word. nginx is a daemon: its master leads a session of its own.
-    pub fn kill_nginx(&self) {
-        killpg(Pid::from_raw(self.nginx_pid()), Signal::SIGKILL).unwrap();
-        self.wait("nginx is dead", || (!self.nginx_answers()).then_some(()));
-    }
-
     fn listen(&self) {
         let program_link = self.sandbox.path("self-heal");
         std::os::unix::fs::symlink(PROGRAM, &program_link).unwrap();
         program("socat");
-        let mut listener = part("/bin/bash".as_ref());
+        let mut listener = command("/bin/bash".as_ref());
         listener
             .arg(format!("{PROJECT}/deploy/webhook-listener.sh"))
             .env_clear()
@@ -183,10 +96,16 @@ impl Chain {
                 "\n    scrape_interval: 30s\n",
                 "\n    scrape_interval: 1s\n",
             )
-            .with("'127.0.0.1:9093'", &local(alertmanager.port))
+            .with(
+                "'127.0.0.1:9093'",
+                &format!("'127.0.0.1:{}'", alertmanager.port),
+            )
             .with("'localhost:9100'", &format!("'localhost:{}'", ports.node))
             .with("'localhost:80'", &format!("'localhost:{}'", ports.nginx))
-            .with("'127.0.0.1:9095'", &local(ports.listener));
+            .with(
+                "'127.0.0.1:9095'",
+                &format!("'127.0.0.1:{}'", ports.listener),
+            );
         let rules = Shipped::read("deploy/prometheus/self-heal-rules.yml")
             .with_each(2, "for: 2m\n", "for: 2s\n")
             .with("for: 1m\n", "for: 1s\n");
@@ -195,7 +114,7 @@ impl Chain {
             .write("prometheus/prometheus.yml", configuration.text());
         self.sandbox
             .write("prometheus/self-heal-rules.yml", rules.text());
-        let mut prometheus = part(&program("prometheus"));
+        let mut prometheus = command(&program("prometheus"));
         prometheus
             .arg(flag("config.file", file.display()))
             .arg(flag(
@@ -217,59 +136,8 @@ impl Chain {
         ask::query(self.ports.prometheus, expression)
     }
 
-    pub fn start_alertmanager(&self, routes: &Routes) -> Alertmanager {
-        self.alertmanager(
-            "alertmanager",
-            routes,
-            &[flag("cluster.listen-address", "")],
-        )
-    }
-
-    /// Two that know each other. The second notifies when the first has not told of its success for a second.
-    pub fn start_alertmanager_pair(&self, routes: &Routes) -> [Alertmanager; 2] {
-        let gossip = [free_port(), free_port()];
-        let [first, second] = gossip.map(|port| format!("127.0.0.1:{port}"));
-        let pair =
-            [("first", &first, &second), ("second", &second, &first)].map(|(name, own, other)| {
-                let flags = [
-                    flag("cluster.listen-address", own),
-                    flag("cluster.peer", other),
-                    flag("cluster.peer-timeout", "1s"),
-                    flag("cluster.settle-timeout", "1s"),
-                    flag("cluster.gossip-interval", "50ms"),
-                    flag("cluster.reconnect-interval", "200ms"),
-                ];
-                self.alertmanager(name, routes, &flags)
-            });
-        for one in &pair {
-            self.wait("the pair has found itself", || {
-                (one.peers() == 2).then_some(())
-            });
-        }
-        pair
-    }
-
-    /// An Alertmanager with the shipped routes. What it does is seen in its log, hence debug.
-    fn alertmanager(&self, name: &str, routes: &Routes, flags: &[String]) -> Alertmanager {
-        let file = self.sandbox.write(
-            &format!("{name}/alertmanager.yml"),
-            routes.configuration(self).text(),
-        );
-        let port = free_port();
-        let mut command = part(&program("prometheus-alertmanager"));
-        command
-            .arg(flag("config.file", file.display()))
-            .arg(flag("storage.path", self.sandbox.path(name).display()))
-            .arg(flag("web.listen-address", format!("127.0.0.1:{port}")))
-            .arg(flag("log.level", "debug"))
-            .args(flags);
-        let (pid, log) = self.start(name, command);
-        self.wait("Alertmanager is up", || ask::get(port, "/-/ready"));
-        Alertmanager { port, pid, log }
-    }
-
     /// Starts a part in a process group of its own; its process and its log.
-    fn start(&self, name: &str, mut command: Command) -> (Pid, PathBuf) {
+    pub fn start(&self, name: &str, mut command: Command) -> (Pid, PathBuf) {
         let log = self.sandbox.path(&format!("parts/{name}.log"));
         let file = fs::File::create(&log).unwrap();
         let child = command
@@ -380,185 +248,5 @@ impl Drop for Chain {
         // Handlers and nginx lead sessions of their own; no other process has the sandbox's path in its arguments.
         let folder = self.sandbox.path("");
         while end_groups_with(&folder.display().to_string()) {}
-    }
-}
-
-/// Kills the process groups of those whose arguments hold this text; whether there were any.
-fn end_groups_with(text: &str) -> bool {
-    let mut any = false;
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let Ok(group) = getpgid(Some(Pid::from_raw(pid))) else {
-            continue;
-        };
-        if group != getpgrp() && String::from_utf8_lossy(&arguments).contains(text) {
-            any |= killpg(group, Signal::SIGKILL).is_ok();
-        }
-    }
-    any
-}
-
-/// What differs between tests in the shipped routes.
-pub struct Routes {
-    /// Where the listener, or whoever passes on to it, is.
-    pub to: u16,
-    /// The delay of the person's route.
-    pub person_after: &'static str,
-    /// The group and the cut of self-heal's route, as shipped or not.
-    pub group_by: &'static str,
-    pub max_alerts: u32,
-}
-
-impl Routes {
-    pub fn shipped(chain: &Chain) -> Routes {
-        Routes {
-            to: chain.ports.listener,
-            person_after: "15m",
-            group_by: "['...']",
-            max_alerts: 0,
-        }
-    }
-
-    /// The shipped file with seconds for its minutes; repeat_interval stays.
-    fn configuration(&self, chain: &Chain) -> Shipped {
-        let (person_after, group_by) = (self.person_after, self.group_by);
-        Shipped::read("deploy/alertmanager/alertmanager.yml")
-            .with(
-                "smtp_smarthost: 127.0.0.1:25\n",
-                &format!("smtp_smarthost: 127.0.0.1:{}\n", chain.ports.mailbox),
-            )
-            .with(
-                "http://127.0.0.1:9095/",
-                &format!("http://127.0.0.1:{}/", self.to),
-            )
-            .with(
-                "  group_wait: 30s\n  group_interval: 5m\n",
-                "  group_wait: 1s\n  group_interval: 1s\n",
-            )
-            .with(
-                "      group_wait: 15m\n      group_interval: 5m\n",
-                &format!("      group_wait: {person_after}\n      group_interval: 1s\n"),
-            )
-            .with("      group_wait: 10s\n", "      group_wait: 1s\n")
-            .with("      group_interval: 1m\n", "      group_interval: 1s\n")
-            .with("max_alerts: 0\n", &format!("max_alerts: {}\n", self.max_alerts))
-            .with(
-                "one unit's failure keeps its neighbours' notification from being done.\n      group_by: ['...']\n",
-                &format!("\n      group_by: {group_by}\n"),
-            )
-    }
-}
-
-/// A running Alertmanager.
-pub struct Alertmanager {
-    port: u16,
-    pid: Pid,
-    log: PathBuf,
-}
-
-impl Alertmanager {
-    /// Posts alerts as Prometheus does.
-    pub fn post(&self, alerts: &serde_json::Value) {
-        let (code, body) =
-            ask::http(self.port, "POST", "/api/v2/alerts", &alerts.to_string()).unwrap();
-        assert_eq!(code, 200, "{body}");
-    }
-
-    pub fn reload_by_signal(&self) {
-        kill(self.pid, Signal::SIGHUP).unwrap();
-    }
-
-    pub fn reload_by_post(&self) {
-        let (code, body) = ask::http(self.port, "POST", "/-/reload", "").unwrap();
-        assert_eq!(code, 200, "{body}");
-    }
-
-    /// So many lines of its log hold this.
-    pub fn said(&self, text: &str) -> usize {
-        self.log_lines(&[text])
-    }
-
-    /// So many lines of its log hold all of these.
-    pub fn log_lines(&self, texts: &[&str]) -> usize {
-        let log = fs::read_to_string(&self.log).unwrap();
-        let holds = |line: &&str| texts.iter().all(|text| line.contains(text));
-        log.lines().filter(holds).count()
-    }
-
-    /// The sum of a metric's series for an integration, whatever their other labels.
-    pub fn metric(&self, name: &str, integration: &str) -> u64 {
-        let text = ask::get(self.port, "/metrics").unwrap();
-        let of = |line: &&str| {
-            line.starts_with(&format!("{name}{{"))
-                && line.contains(&format!("integration=\"{integration}\""))
-        };
-        let values = text
-            .lines()
-            .filter(of)
-            .filter_map(|line| line.rsplit_once(' '));
-        values
-            .map(|(_, value)| value.parse::<f64>().unwrap() as u64)
-            .sum()
-    }
-
-    /// Whether the alert of an instance is inhibited; none if there is no such alert.
-    pub fn inhibited(&self, instance: &str) -> Option<bool> {
-        let alerts: serde_json::Value =
-            serde_json::from_str(&ask::get(self.port, "/api/v2/alerts")?).ok()?;
-        let of = |alert: &&serde_json::Value| alert["labels"]["instance"] == instance;
-        let alert = alerts.as_array()?.iter().find(of)?;
-        Some(!alert["status"]["inhibitedBy"].as_array()?.is_empty())
-    }
-
-    fn peers(&self) -> usize {
-        let status = ask::get(self.port, "/api/v2/status").unwrap_or_default();
-        let status: serde_json::Value = serde_json::from_str(&status).unwrap_or_default();
-        status["cluster"]["peers"].as_array().map_or(0, Vec::len)
-    }
-}
-
-/// A flag of Prometheus and its kin.
-fn flag(name: &str, value: impl std::fmt::Display) -> String {
-    format!("--{name}={value}")
-}
-
-fn local(port: u16) -> String {
-    format!("'127.0.0.1:{port}'")
-}
-
-/// A command that does not outlive the tests, even if they are killed.
-fn part(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-    command
-}
-
-/// Where a program is; a test without it is a failure.
-fn program(name: &str) -> PathBuf {
-    let folders = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
-    let found = folders
-        .map(|folder| Path::new(folder).join(name))
-        .into_iter()
-        .find(|path| path.exists());
-    found.unwrap_or_else(|| panic!("{name} is missing: tests/run.sh packages installs it"))
-}
-
-/// A port nobody listens on, of those that no connection gets by chance (ip_local_port_range begins at 32768).
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = std::process::id().wrapping_mul(61) as u16;
-    loop {
-        let next = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-        let port = 20_000 + next % 12_000;
-        let address = ("127.0.0.1", port);
-        if std::net::TcpListener::bind(address).is_ok()
-            && std::net::UdpSocket::bind(address).is_ok()
-        {
-            return port;
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use super::stack::free_port;
+use super::process::free_port;
 use crate::support::Answer;
 
 /// Serves each connection in a thread of its own. A client that goes away ends its thread and nothing else.

@@ -24,7 +24,7 @@ pub struct Container {
 }
 
 /// Where each shipped file goes, as it says in its first line.
-const SHIPPED: [(&str, &str, u32); 10] = [
+pub(super) const SHIPPED: [(&str, &str, u32); 12] = [
     (
         "deploy/webhook-listener.sh",
         "opt/self-heal/webhook-listener.sh",
@@ -70,6 +70,16 @@ const SHIPPED: [(&str, &str, u32); 10] = [
         "handlers/NginxDown.sh",
         "opt/self-heal/handlers/NginxDown.sh",
         0o755,
+    ),
+    (
+        "handlers/ServiceDown.sh",
+        "opt/self-heal/handlers/ServiceDown.sh",
+        0o755,
+    ),
+    (
+        "deploy/logrotate.d/self-heal",
+        "etc/logrotate.d/self-heal",
+        0o644,
     ),
 ];
 

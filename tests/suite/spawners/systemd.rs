@@ -2,9 +2,9 @@
 
 use super::Place;
 use super::checks::{self, firing, records, say, wait_for};
-use super::container::Container;
+use super::container::{Container, SHIPPED};
 use super::for_each_check;
-use crate::support::{Alert, Answer, notification, request, until};
+use crate::support::{Alert, Answer, PROJECT, notification, request, until};
 
 const SERVICE: &str = "self-heal.service";
 const SOCKET: &str = "self-heal.socket";
@@ -215,4 +215,32 @@ fn socket_and_service_take_the_port_from_each_other() {
         assert_eq!(machine.property(stopped, "ActiveState"), "inactive");
         assert_eq!(healthy(&machine), 200);
     }
+}
+
+/// What README tells an operator to install is what these containers run: the same file, place and mode.
+#[test]
+fn readme_installs_what_the_containers_run() {
+    let readme = std::fs::read_to_string(format!("{PROJECT}/README.md")).unwrap();
+    let mut seen = 0;
+    for line in readme
+        .lines()
+        .filter(|line| line.starts_with("install -m "))
+    {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [_, _, mode, from, to] = words[..] else {
+            panic!("{line}");
+        };
+        if from == "target/release/self-heal" {
+            continue;
+        }
+        let mode = u32::from_str_radix(mode, 8).unwrap();
+        let here = (from, to.trim_start_matches('/'), mode);
+        assert!(SHIPPED.contains(&here), "{line}");
+        seen += 1;
+    }
+    assert_eq!(
+        seen,
+        SHIPPED.len() - 2,
+        "all but the socket and its template"
+    );
 }
