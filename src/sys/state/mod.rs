@@ -1,4 +1,4 @@
-//! Where records live. One backend today: [`file`]. Decides nothing: a change is a pure function
+//! Where records live. One backend today: [`mod@file`]. Decides nothing: a change is a pure function
 //! handed in, and what it yields is durable when the call returns.
 
 use std::fmt;
