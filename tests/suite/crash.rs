@@ -44,6 +44,16 @@ fn outcomes(sandbox: &Sandbox) -> Vec<String> {
         .collect()
 }
 
+/// Waits until the lock file names this handler, which it does a moment after its start.
+fn until_named(sandbox: &Sandbox, handler: i32) {
+    let lock = sandbox.path("lock/heal-Down.lock");
+    let session = format!("\"session\":{handler},");
+    until("the holder is named", || {
+        let note = fs::read_to_string(&lock).unwrap();
+        note.contains(&session).then_some(())
+    });
+}
+
 /// Posts until the verdict is another than `busy`.
 fn until_not_busy(mut post: impl FnMut() -> Answer) -> Answer {
     until("the alert is no longer busy", || {
@@ -272,6 +282,7 @@ fn a_hung_orphan_is_ended_past_its_deadline_by_the_next_request() {
     let posting = Posting::begin(&sandbox, &[&alert()]);
     let run = ["leader", "child", "straggler"].map(|name| pid_in(&sandbox.path(name)));
     let daemon = pid_in(&sandbox.path("daemon"));
+    until_named(&sandbox, run[0]);
     posting.kill();
     let answer = sandbox.post(&alert());
     answer.expect(503, &["busy"]);
@@ -427,18 +438,12 @@ fn the_note_of_a_killed_run_never_harms_an_operator_who_came_after_it() {
     let gate = held(&sandbox, "exit 0");
     let posting = Posting::begin(&sandbox, &[&alert()]);
     let handler = gate.wait_for(1);
-    // It is written once the handler has started.
-    let lock = sandbox.path("lock/heal-Down.lock");
-    until("the holder is named", || {
-        let note = fs::read_to_string(&lock).unwrap();
-        note.contains(&format!("\"session\":{handler},"))
-            .then_some(())
-    });
+    until_named(&sandbox, handler);
     posting.kill();
     gate.open();
     until_gone(handler);
     let operator = Operator::begin(&sandbox);
-    let note: Value = serde_json::from_str(&fs::read_to_string(&lock).unwrap()).unwrap();
+    let note: Value = serde_json::from_str(&sandbox.read("lock/heal-Down.lock")).unwrap();
     // The deadline, and the five seconds that a supervisor at work on it is left (heal/exclusion.rs).
     let overdue = note["deadline_ms"].as_i64().unwrap() + 5_000;
     until("the note is overdue", || {
@@ -515,6 +520,7 @@ fn a_root_child_of_an_orphan_keeps_the_alert_busy_while_it_lives_and_tells_a_per
     let posting = Posting::by(as_stranger(&sandbox), &[&alert()]);
     let child = pid_in(&sandbox.path("pids/root"));
     let leader = pid_in(&sandbox.path("pids/leader"));
+    until_named(&sandbox, leader);
     posting.kill();
     let post = || Posting::by(as_stranger(&sandbox), &[&alert()]).answer();
     until("the orphan is ended", || {
