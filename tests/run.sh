@@ -19,7 +19,7 @@ part_packages() {
     socat=socat curl=curl inetd=openbsd-inetd shellcheck=shellcheck logrotate=logrotate sudo=sudo visudo=sudo
     nginx=nginx-light prometheus=prometheus promtool=prometheus prometheus-alertmanager=prometheus-alertmanager
     amtool=prometheus-alertmanager flock=util-linux setpriv=util-linux ip=iproute2 ps=procps python3=python3
-    mkfs.ext4=e2fsprogs debootstrap=debootstrap systemd-nspawn=systemd-container systemd-analyze=systemd
+    mkfs.ext4=e2fsprogs strace=strace perl=perl debootstrap=debootstrap systemd-nspawn=systemd-container systemd-analyze=systemd
     dbus-daemon=dbus-daemon dpkg-deb=dpkg cc=gcc mount=mount
   )
   local missing=() pair root=()

@@ -91,7 +91,8 @@ pub fn names(folder: &Path) -> io::Result<Vec<AlertName>> {
         let entry = entry?;
         let file = entry.file_name();
         let Some(file) = file.to_str() else { continue };
-        if entry.path().is_dir() || file.ends_with(".restored") {
+        let folder = entry.path().is_dir() && !file.ends_with(".sh");
+        if folder || file.ends_with(".restored") {
             continue;
         }
         let name = match file.strip_suffix(".sh") {

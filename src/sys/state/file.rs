@@ -52,13 +52,10 @@ impl Store {
         match files::read_only().open(&path) {
             Ok(file) => found(twin::read(&file, 0, key)).map_err(fail),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let Some(reserve) = Reserve::open(&self.reserve()).map_err(fail)? else {
-                    return Ok(Some(Record::default()));
-                };
-                if let Some((file, offset)) = reserve.room(key).map_err(fail)? {
-                    return found(twin::read(file, offset, key)).map_err(fail);
+                if let Some((file, offset)) = Reserve::peek(&self.reserve(), key).map_err(fail)? {
+                    return found(twin::read(&file, offset, key)).map_err(fail);
                 }
-                // It may have left the reserve while we waited for it.
+                // It may have left the reserve meanwhile.
                 match files::read_only().open(&path) {
                     Ok(file) => found(twin::read(&file, 0, key)).map_err(fail),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -170,39 +167,63 @@ impl Store {
         now: Time,
         change: &mut dyn FnMut(&T) -> T,
     ) -> io::Result<Option<T>> {
-        let reserve = Reserve::open(&self.reserve())?;
-        if let Some(reserve) = &reserve
-            && let Some((file, offset)) = reserve.room(key)?
-        {
-            let aside = self.folder.join("damaged");
-            let kept_aside = &mut self.kept_aside;
-            let damaged = |file: &File| {
-                kept_aside.push(keep_aside(&aside, file, key, now)?);
-                Ok(())
-            };
-            let value = twin::change(file, offset, key, now, damaged, change)?;
-            // The record in the reserve counts until the file of its own is durable.
-            if make(path, &twin::fresh(key, &value)?).is_ok() {
-                reserve.free(key)?;
-            }
-            return Ok(Some(value));
+        // The lock of the reserve is only for those who have a room there or need one: making a file waits for
+        // the disk, and a crowd of new alerts should not wait for one another as well.
+        if Reserve::peek(&self.reserve(), key)?.is_some() {
+            return self.move_out(path, key, now, change);
         }
         let before = T::default();
         let value = change(&before);
         if value == before {
-            // A record that left the reserve while we waited for it has a file of its own by now.
+            // A record that left the reserve meanwhile has a file of its own by now.
             return Ok((!path.exists()).then_some(value));
         }
         let content = twin::fresh(key, &value)?;
-        match (make(path, &content), reserve) {
-            (Ok(()), _) => Ok(Some(value)),
-            (Err(error), _) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-            (Err(error), Some(reserve)) if full(&error) => {
+        match make(path, &content) {
+            Ok(()) => Ok(Some(value)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) if full(&error) => {
+                let Some(reserve) = Reserve::open(&self.reserve())? else {
+                    return Err(error);
+                };
+                if path.exists() || reserve.room(key)?.is_some() {
+                    return Ok(None);
+                }
                 reserve.take(key, &content, |key| self.place(key).exists())?;
                 Ok(Some(value))
             }
-            (Err(error), _) => Err(error),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Changes a record in the reserve and, if one can be made by now, gives it a file of its own. `None`: it has
+    /// one already.
+    fn move_out<T: Kept>(
+        &mut self,
+        path: &Path,
+        key: &str,
+        now: Time,
+        change: &mut dyn FnMut(&T) -> T,
+    ) -> io::Result<Option<T>> {
+        let Some(reserve) = Reserve::open(&self.reserve())? else {
+            return Ok(None);
+        };
+        let Some((file, offset)) = reserve.room(key)?.filter(|_| !path.exists()) else {
+            reserve.free(key)?;
+            return Ok(None);
+        };
+        let aside = self.folder.join("damaged");
+        let kept_aside = &mut self.kept_aside;
+        let damaged = |file: &File| {
+            kept_aside.push(keep_aside(&aside, file, key, now)?);
+            Ok(())
+        };
+        let value = twin::change(file, offset, key, now, damaged, change)?;
+        // The record in the reserve counts until the file of its own is durable.
+        if make(path, &twin::fresh(key, &value)?).is_ok() {
+            reserve.free(key)?;
+        }
+        Ok(Some(value))
     }
 
     /// The file of a record's own.

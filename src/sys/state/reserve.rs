@@ -57,6 +57,18 @@ impl Reserve {
         }
     }
 
+    /// The file, and where this key's room begins, as far as can be told without the lock. Nobody waits for
+    /// anybody: however many read, none is told that the reserve is locked for too long.
+    pub(super) fn peek(path: &Path, key: &str) -> io::Result<Option<(File, u64)>> {
+        let file = match files::read_only().open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let reserve = Reserve { file };
+        let place = reserve.place(&entry(key))?;
+        Ok(place.map(|place| (reserve.file, offset(place))))
+    }
+
     /// The file, and where this key's room begins, if it has one.
     pub(super) fn room(&self, key: &str) -> io::Result<Option<(&File, u64)>> {
         Ok(self
