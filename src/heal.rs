@@ -302,7 +302,11 @@ impl<'a> Healer<'a> {
             Ok(lock) => lock,
             Err(outcome) => return outcome,
         };
-        self.claim(case, &lock);
+        // What a run that died left in the file is needed until that run is settled.
+        let left_by = lock.left_by().is_some();
+        if !left_by {
+            self.claim(case, &lock);
+        }
         let outcome = match self.slot() {
             Ok(slot) => {
                 let outcome = self.run_under(case, &lock).unwrap_or_else(Outcome::from);
@@ -311,7 +315,11 @@ impl<'a> Healer<'a> {
             }
             Err(outcome) => outcome,
         };
-        if let Err(error) = lock.release() {
+        let unsettled = matches!(
+            outcome.verdict,
+            Verdict::Busy | Verdict::Storm | Verdict::Error
+        );
+        if let Err(error) = lock.release(left_by && unsettled) {
             self.log
                 .error("unlock_failed", &[("error", &error.to_string())]);
         }

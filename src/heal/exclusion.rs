@@ -66,8 +66,8 @@ impl<'a> Healer<'a> {
         }
     }
 
-    /// Says in the lock file that the lock is ours, before there is a run: what an earlier holder left there must
-    /// not be taken for the truth.
+    /// Says in the lock file that the lock is ours, before there is a run, so that a copy of this alert need not
+    /// wait.
     pub(super) fn claim(&self, case: &Case<'_>, lock: &Lock) {
         let grace = self.config.kill_grace;
         lock.name_holder(&Holder {

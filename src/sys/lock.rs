@@ -103,10 +103,15 @@ impl Lock {
 
     /// Frees the lock for everybody, also where a daemon has inherited the descriptor. An instance's file goes
     /// with it, still locked: there may be any number of instances, and whoever waits for this file looks again.
-    pub fn release(self) -> io::Result<()> {
-        let _ = self.own().set_len(0);
+    /// With `keep_note` the file stays and goes on naming its last holder, whose run is not settled.
+    pub fn release(self, keep_note: bool) -> io::Result<()> {
+        if !keep_note {
+            let _ = self.own().set_len(0);
+        }
         if let Some(instance) = &self.instance {
-            let _ = std::fs::remove_file(&self.path);
+            if !keep_note {
+                let _ = std::fs::remove_file(&self.path);
+            }
             instance.unlock()?;
         }
         self.name.unlock()

@@ -22,6 +22,7 @@ mod crowd;
 mod docs;
 mod handlers;
 mod predecessor;
+mod regressions;
 mod spawners;
 mod stage;
 mod storage;
