@@ -302,28 +302,39 @@ impl<'a> Healer<'a> {
             Ok(lock) => lock,
             Err(outcome) => return outcome,
         };
-        // What a run that died left in the file is needed until that run is settled.
-        let left_by = lock.left_by().is_some();
-        if !left_by {
-            self.claim(case, &lock);
-        }
-        let outcome = match self.slot() {
-            Ok(slot) => {
-                let outcome = self.run_under(case, &lock).unwrap_or_else(Outcome::from);
-                drop(slot);
-                outcome
+        // What a run of this alert that died left in the file is needed until that run is settled.
+        let own_note = lock.left_by().is_some_and(|holder| holder.key == case.key);
+        let foreign = lock.left_by().filter(|_| !own_note).cloned();
+        let outcome = match foreign.map_or(Ok(()), |holder| self.take_over(&holder)) {
+            Ok(()) => {
+                if !own_note {
+                    self.claim(case, &lock);
+                }
+                self.run_in_slot(case, &lock)
             }
             Err(outcome) => outcome,
         };
+        let note_needed = lock.left_by().is_some();
         let unsettled = matches!(
             outcome.verdict,
             Verdict::Busy | Verdict::Storm | Verdict::Error
         );
-        if let Err(error) = lock.release(left_by && unsettled) {
+        if let Err(error) = lock.release(note_needed && unsettled) {
             self.log
                 .error("unlock_failed", &[("error", &error.to_string())]);
         }
         outcome
+    }
+
+    fn run_in_slot(&mut self, case: &Case<'_>, lock: &Lock) -> Outcome {
+        match self.slot() {
+            Ok(slot) => {
+                let outcome = self.run_under(case, lock).unwrap_or_else(Outcome::from);
+                drop(slot);
+                outcome
+            }
+            Err(outcome) => outcome,
+        }
     }
 
     /// Under lock and slot: the host's window, the decision, the run.

@@ -22,7 +22,7 @@ pub fn problems(config: &Config, log: &mut Log) -> Vec<String> {
     let mut problems = Vec::new();
     let state = &config.state_dir;
     match Store::open(state) {
-        Ok(mut store) => problems.extend(host_record(&mut store)),
+        Ok(mut store) => problems.extend(host_record(&mut store, log)),
         Err(error) => problems.push(format!("HEAL_STATE_DIR: {error}")),
     }
     if problems.is_empty() {
@@ -76,9 +76,17 @@ pub fn problems(config: &Config, log: &mut Log) -> Vec<String> {
 }
 
 /// A change that changes nothing still has to open, lock and read what a run reserves in.
-fn host_record(store: &mut Store) -> Option<String> {
+fn host_record(store: &mut Store, log: &mut Log) -> Option<String> {
     let now = clock::now();
-    match store.update_host(now, &mut Clone::clone) {
+    let host = store.update_host(now, &mut Clone::clone);
+    if let Some(path) = store.kept_aside.pop() {
+        let kept = path.display().to_string();
+        log.error("record_damaged", &[("kept", &kept)]);
+        return Some(format!(
+            "the host's record was damaged, and is {kept} now: no run until HEAL_STORM_LIMIT's window has passed"
+        ));
+    }
+    match host {
         Ok(host) if host.runs.iter().any(|run| *run > now.plus(CLOCK_STEP)) => Some(
             "the clock went back: runs are on record that lie in the future, and count until then"
                 .to_owned(),

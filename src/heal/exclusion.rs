@@ -9,6 +9,7 @@ use crate::judge::{Record, Run, Verdict, Why, decision};
 use crate::sys::lock::{self, Lock, Scope, Tried};
 use crate::sys::process::{self, ProcessId};
 use crate::sys::slots::{self, Slot};
+use crate::sys::state::StateError;
 use crate::sys::{clock, files, leftovers};
 use crate::wire::directives::LockScope;
 use crate::wire::holder::Holder;
@@ -31,12 +32,14 @@ impl<'a> Healer<'a> {
             _ => Scope::Alert,
         };
         let folder = &self.config.lock_dir;
-        files::make_folder(folder, 0o700)
-            .and_then(|()| files::trusted(folder).map_err(std::io::Error::other))
-            .map_err(|e| Outcome::error(format!("HEAL_LOCK_DIR {}: {e}", folder.display())))?;
+        // The real path: that is how /proc names the files that a handler has open.
+        let folder = files::make_folder(folder, 0o700)
+            .map_err(|e| format!("{}: {e}", folder.display()))
+            .and_then(|()| files::trusted(folder))
+            .map_err(|why| Outcome::error(format!("HEAL_LOCK_DIR: {why}")))?;
         let mut ended_orphan = false;
         loop {
-            let tried = lock::attempt(&self.config.lock_dir, case.name, &scope)
+            let tried = lock::attempt(&folder, case.name, &scope)
                 .map_err(|e| Outcome::error(format!("lock of {}: {e}", case.name)))?;
             let (holder, path) = match tried {
                 Tried::Held(lock) => return Ok(lock),
@@ -63,6 +66,19 @@ impl<'a> Healer<'a> {
                 "{} is held by another run or an operator{who}",
                 path.display()
             ))?;
+        }
+    }
+
+    /// The file names a run of another alert that died: what is out of reach of it keeps that alert busy, and has to
+    /// be on its record before the note is written over.
+    pub(super) fn take_over(&mut self, holder: &Holder) -> Result<(), Outcome> {
+        let left = leftovers::out_of_reach(holder)
+            .map_err(|e| Outcome::error(format!("what is left of run {}: {e}", holder.run_id)))?;
+        match left.first() {
+            Some(survivor) => self
+                .put_on_record(&holder.key, *survivor)
+                .map_err(Outcome::from),
+            None => Ok(()),
         }
     }
 
@@ -148,14 +164,18 @@ impl<'a> Healer<'a> {
         let Some(survivor) = survivor else {
             return Ok(());
         };
-        let now = clock::now();
-        let stuck = &mut |record: &Record| decision::stuck(record, survivor, now);
-        let record = self.store()?.update(key, now, stuck)?;
-        self.hand_over(key, &record)?;
+        self.put_on_record(key, survivor)?;
         Err(Outcome::new(
             Verdict::Busy,
             report::words(Why::Survivor(survivor)),
         ))
+    }
+
+    fn put_on_record(&mut self, key: &str, survivor: Process) -> Result<(), StateError> {
+        let now = clock::now();
+        let stuck = &mut |record: &Record| decision::stuck(record, survivor, now);
+        let record = self.store()?.update(key, now, stuck)?;
+        self.hand_over(key, &record)
     }
 
     /// The lock is ours, yet a run is noted in flight: its supervisor died, or the lock file was removed under it.

@@ -31,7 +31,10 @@ pub fn end(
     grace: Duration,
     signals: &mut Signals,
 ) -> io::Result<Option<Vec<Process>>> {
-    let lock = fs::metadata(path)?;
+    let lock = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
     let session = ProcessId::from(holder.session);
     let belonging = || {
         let mut found = process::belonging(&session, &holder.run_id, None)?;

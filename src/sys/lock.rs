@@ -109,7 +109,7 @@ impl Lock {
             let _ = self.own().set_len(0);
         }
         if let Some(instance) = &self.instance {
-            if !keep_note {
+            if !keep_note && files::still_at(instance, &self.path).unwrap_or(false) {
                 let _ = std::fs::remove_file(&self.path);
             }
             instance.unlock()?;

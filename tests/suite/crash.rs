@@ -459,7 +459,7 @@ fn the_note_of_a_killed_run_never_harms_an_operator_who_came_after_it() {
 
 /// A program with which the stranger's handler becomes root, as sudo does: a set-id copy of setpriv(1) that
 /// only the stranger's group can reach. The line that starts `sleep` by it, and writes its number down.
-fn root_child(sandbox: &Sandbox) -> String {
+pub fn root_child(sandbox: &Sandbox) -> String {
     as_root();
     let folder = sandbox.path("stair");
     fs::create_dir(&folder).unwrap();

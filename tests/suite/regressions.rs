@@ -3,7 +3,8 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 
-use crate::stage::{Gate, Posting, alive, pid_in, put_down, until_gone};
+use crate::crash::root_child;
+use crate::stage::{Gate, Posting, alive, as_root, as_stranger, pid_in, put_down, until_gone};
 use crate::support::{Alert, Sandbox, until};
 
 fn alert() -> Alert {
@@ -109,6 +110,9 @@ fn a_daemon_that_left_the_session_and_its_environment_and_kept_the_lock_is_ended
 #[test]
 fn a_handler_whose_supervisor_died_and_whose_lock_was_removed_is_not_joined_by_another() {
     let sandbox = Sandbox::new();
+    // As /var/lock is on Debian: the folder is reached by way of a link.
+    std::os::unix::fs::symlink(sandbox.path("lock"), sandbox.path("way")).unwrap();
+    sandbox.set("HEAL_LOCK_DIR", sandbox.path("way").to_str().unwrap());
     let gate = Gate::new(&sandbox, "gate");
     sandbox.handler("Down", &format!("{}\n", gate.line()));
     let posting = Posting::begin(&sandbox, &[&alert()]);
@@ -281,4 +285,55 @@ fn a_readme_among_the_handlers_is_no_handler() {
     fs::create_dir(&folder).unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     sandbox.post(&alert()).expect(200, &["no-handler"]);
+}
+
+#[test]
+fn a_damaged_record_of_the_host_is_said_by_whoever_finds_it() {
+    let sandbox = Sandbox::new();
+    sandbox.handler("Down", "exit 0\n");
+    sandbox.post(&alert()).expect(200, &["healed"]);
+    fs::write(sandbox.path("state/host"), "x".repeat(16_384)).unwrap();
+    let ready = sandbox.get("/-/ready");
+    assert_eq!(ready.code, 503);
+    assert!(
+        ready.body.contains("the host's record was damaged"),
+        "{}",
+        ready.body
+    );
+    assert!(
+        sandbox.log().contains("[ERROR] record_damaged"),
+        "{}",
+        sandbox.log()
+    );
+}
+
+#[test]
+fn a_note_of_another_alerts_dead_run_is_dealt_with_before_it_is_written_over() {
+    as_root();
+    let sandbox = short_lived();
+    fs::create_dir(sandbox.path("pids")).unwrap();
+    fs::set_permissions(sandbox.path("pids"), fs::Permissions::from_mode(0o777)).unwrap();
+    // As sudo does, it closes what it does not know, the lock among it.
+    let closed: String = (3..40).map(|fd| format!(" {fd}>&-")).collect();
+    let child = root_child(&sandbox).replace(" &\n", &format!("{closed} &\n"));
+    let leader = sandbox.path("pids/leader").display().to_string();
+    let body = format!(
+        "[ \"$1 $HEAL_ATTEMPT\" = 'web-1:9113 1' ] || exit 0\n{child}echo $$ >{leader}; wait\n"
+    );
+    sandbox.handler("Down", &body);
+    let posting = Posting::by(as_stranger(&sandbox), &[&alert()]);
+    let child = pid_in(&sandbox.path("pids/root"));
+    let leader = pid_in(&sandbox.path("pids/leader"));
+    overdue(&sandbox);
+    posting.kill();
+    put_down(leader);
+    let other = Alert::firing("Down", "web-2:9113");
+    let post = |alert: &Alert| Posting::by(as_stranger(&sandbox), &[alert]).answer();
+    until("the other instance is healed", || {
+        (post(&other).verdicts() == ["healed"]).then_some(())
+    });
+    post(&alert()).expect(503, &["busy"]);
+    assert!(alive(child));
+    put_down(child);
+    post(&alert()).expect(200, &["healed"]);
 }
