@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
 
-use crate::stage::sha256;
+use crate::stage::{Posting, as_root, run, sha256, through};
 use crate::support::{Alert, Answer, Sandbox, notification, request};
 
 #[test]
@@ -193,4 +194,61 @@ fn standard_error_that_nobody_reads_holds_nothing_up() {
         sandbox.log()
     );
     drop(reader);
+}
+
+/// The executable where `/dev` is this folder, so that what is `log` there is the machine's syslog.
+fn with_dev(sandbox: &Sandbox) -> std::process::Command {
+    as_root();
+    let dev = sandbox.path("dev");
+    run(std::process::Command::new("mknod")
+        .arg(dev.join("null"))
+        .args(["c", "1", "3"]));
+    let script = format!(
+        "mount --make-rprivate / && mount --bind {} /dev && exec \"$0\" \"$@\"",
+        dev.display()
+    );
+    through(sandbox, &["unshare", "--mount", "sh", "-c", &script])
+}
+
+#[test]
+fn syslog_gets_the_lines_of_the_log_with_their_tag() {
+    let sandbox = Sandbox::new();
+    sandbox.handler("Down", "exit 0\n");
+    fs::create_dir(sandbox.path("dev")).unwrap();
+    let syslog = UnixDatagram::bind(sandbox.path("dev/log")).unwrap();
+    syslog.set_nonblocking(true).unwrap();
+    let heard = |setting: &str, alert: &Alert| -> String {
+        sandbox.set("HEAL_SYSLOG", setting);
+        let _ = fs::remove_file(sandbox.path("dev/null"));
+        Posting::by(with_dev(&sandbox), &[alert]).answer();
+        let mut text = String::new();
+        let mut datagram = [0; 8192];
+        while let Ok(length) = syslog.recv(&mut datagram) {
+            text += &String::from_utf8_lossy(&datagram[..length]);
+            text.push('\n');
+        }
+        text
+    };
+    let said = heard("on", &Alert::firing("Down", "web-1"));
+    assert!(said.contains(" self-heal["), "{said}");
+    for line in sandbox.log().lines() {
+        let (_, message) = line.split_once(' ').unwrap();
+        assert!(said.contains(message), "{message} not in {said}");
+    }
+    assert_eq!(heard("off", &Alert::firing("Down", "web-2")), "");
+}
+
+#[test]
+fn a_syslog_that_was_asked_for_and_is_not_there_is_said_and_holds_nothing_up() {
+    let sandbox = Sandbox::new();
+    sandbox.handler("Down", "exit 0\n");
+    sandbox.set("HEAL_SYSLOG", "on");
+    fs::create_dir(sandbox.path("dev")).unwrap();
+    let answer = Posting::by(with_dev(&sandbox), &[&Alert::firing("Down", "web-1")]).answer();
+    answer.expect(200, &["healed"]);
+    assert!(
+        sandbox.log().contains("log_failed channel=syslog"),
+        "{}",
+        sandbox.log()
+    );
 }
