@@ -16,6 +16,7 @@ use crate::judge::{
     Time, Verdict, Why, decision,
 };
 use crate::sys::catalog::{self, Handler, Lookup};
+use crate::sys::clock;
 use crate::sys::history::History;
 use crate::sys::lock::Lock;
 use crate::sys::log::Log;
@@ -23,7 +24,6 @@ use crate::sys::process::ProcessId;
 use crate::sys::signals::Signals;
 use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
-use crate::sys::{clock, identity};
 use crate::wire::config::Config;
 use crate::wire::counters::Counters;
 use crate::wire::notification::{Notification, Posted};
@@ -55,7 +55,6 @@ pub struct Healer<'a> {
     history: History,
     counters: BTreeMap<Option<AlertName>, Counters>,
     peer: String,
-    home: String,
     own: Process,
     /// What is left of `HEAL_LOCK_WAIT`.
     patience: Duration,
@@ -136,7 +135,6 @@ impl<'a> Healer<'a> {
             history: History::new(&config.state_dir),
             counters: BTreeMap::new(),
             peer,
-            home: identity::home(),
             own: ProcessId::own()?.into(),
             patience: config.lock_wait,
             runs: 0,

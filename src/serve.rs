@@ -349,9 +349,7 @@ impl Session {
         for warning in &notification.warnings {
             self.log.warn("payload", &[("warning", warning)]);
         }
-        let mut host = Counters::default();
         if notification.truncated > 0 {
-            host.truncated = notification.truncated;
             let values = [
                 ("reason", "truncated"),
                 ("alerts", &notification.truncated.to_string()),
@@ -397,7 +395,9 @@ impl Session {
             .map(|posted| healer.heal(posted))
             .collect();
         let mut counted = healer.counted();
-        counted.entry(None).or_default().add(&host);
+        if notification.truncated > 0 {
+            counted.entry(None).or_default().truncated = notification.truncated;
+        }
         heal::save_counters(&self.config, &mut self.log, counted);
         let settled = reports.iter().all(|report| report.verdict.settled());
         let status = if settled || self.config.unsettled_status == 200 {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::{Case, Healer};
 use crate::judge::record::Process;
 use crate::judge::{Ending, Run};
-use crate::sys::files;
 use crate::sys::handler::{self, Exit, Invocation};
 use crate::sys::lock::Lock;
+use crate::sys::{files, identity};
 use crate::wire::environment::{self, Context};
 use crate::wire::holder::Holder;
 
@@ -39,7 +39,7 @@ impl Supervised {
 impl<'a> Healer<'a> {
     pub(super) fn supervise(&mut self, case: &Case<'_>, lock: &Lock, run: &Run) -> Supervised {
         let context = Context {
-            home: &self.home,
+            home: &identity::home(),
             backup_dir: &self.config.backup_dir.to_string_lossy(),
             max_attempts: case.limits.max_attempts,
             receiver: &self.notification.receiver,

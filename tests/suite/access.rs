@@ -4,13 +4,15 @@ use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::chown;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use nix::unistd::{User, geteuid};
 
 use crate::clients::{Inetd, connection, serve, serve_by};
-use crate::support::{Alert, Answer, PROGRAM, Sandbox, chmod, notification, read_all, request};
+use crate::support::{
+    Alert, Answer, PROGRAM, Sandbox, chmod, feed, notification, read_all, request,
+};
 
 const TOKEN: &str = "5f0c6f3b9d1e4a7788aa";
 
@@ -171,7 +173,7 @@ fn a_peer_that_the_spawner_declares_is_judged_by_the_list() {
         }
         let mut command = sandbox.command();
         command.env(variable, value);
-        let answer = Answer::parse(&piped(command, &good_request()).stdout);
+        let answer = Answer::parse(&feed(command, &good_request()).stdout);
         assert_eq!(answer.code, code, "{variable}={value} {listed} {answer:?}");
         assert_eq!(marks(&sandbox), usize::from(code == 200));
         if code == 403 {
@@ -188,7 +190,7 @@ fn two_spawners_that_declare_different_peers_are_believed_neither() {
     command
         .env("SOCAT_PEERADDR", "127.0.0.1")
         .env("REMOTE_ADDR", "203.0.113.9");
-    let answer = Answer::parse(&piped(command, &good_request()).stdout);
+    let answer = Answer::parse(&feed(command, &good_request()).stdout);
     assert_eq!((answer.code, marks(&sandbox)), (403, 0));
 }
 
@@ -374,7 +376,7 @@ fn root_does_not_serve_unless_it_is_allowed_to() {
         assert_eq!(sandbox.get("/-/healthy").code, 200);
     }
     // As any other account it serves.
-    let answer = Answer::parse(&piped(as_an_ordinary_user(&sandbox), &good_request()).stdout);
+    let answer = Answer::parse(&feed(as_an_ordinary_user(&sandbox), &good_request()).stdout);
     answer.expect(200, &["healed"]);
 }
 
@@ -474,7 +476,7 @@ fn a_file_that_is_named_and_not_there_is_an_error() {
     let missing = sandbox.path("other.conf");
     let mut command = sandbox.command();
     command.env("HEAL_CONF", &missing);
-    let output = piped(command, &good_request());
+    let output = feed(command, &good_request());
     assert_eq!(output.status.code(), Some(100));
     refused_for(
         &Answer::parse(&output.stdout),
@@ -492,7 +494,7 @@ fn the_environment_wins_over_the_file() {
         if let Some(value) = value {
             command.env("HEAL_UNSETTLED_STATUS", value);
         }
-        let answer = Answer::parse(&piped(command, &good_request()).stdout);
+        let answer = Answer::parse(&feed(command, &good_request()).stdout);
         answer.expect(answer.code, &["failed"]);
         answer.code
     };
@@ -506,7 +508,7 @@ fn a_wrong_value_in_the_environment_is_an_error_and_hides_none_of_the_file() {
     let sandbox = marking_sandbox();
     let mut command = sandbox.command();
     command.env("HEAL_SETTLE", "soon");
-    let output = piped(command, &good_request());
+    let output = feed(command, &good_request());
     assert_eq!(output.status.code(), Some(100));
     refused_for(
         &Answer::parse(&output.stdout),
@@ -517,7 +519,7 @@ fn a_wrong_value_in_the_environment_is_an_error_and_hides_none_of_the_file() {
     let place = line_of(&sandbox, "HEAL_SETTLE");
     let mut command = sandbox.command();
     command.env("HEAL_SETTLE", "6m");
-    let answer = Answer::parse(&piped(command, &good_request()).stdout);
+    let answer = Answer::parse(&feed(command, &good_request()).stdout);
     refused_for(&answer, &[&place]);
     assert_eq!(marks(&sandbox), 0);
 }
@@ -527,7 +529,7 @@ fn an_unknown_variable_of_the_environment_is_ignored() {
     let sandbox = marking_sandbox();
     let mut command = sandbox.command();
     command.env("HEAL_HANDLER_TIMEOUTS", "4m");
-    let output = piped(command, &good_request());
+    let output = feed(command, &good_request());
     assert_eq!(output.status.code(), Some(0));
     Answer::parse(&output.stdout).expect(200, &["healed"]);
 }
@@ -571,19 +573,6 @@ fn exchange(mut client: &TcpStream, request: &[u8]) -> Answer {
         .unwrap();
     client.write_all(request).unwrap();
     Answer::parse(&read_all(client))
-}
-
-/// These bytes on a pipe to this command, then their end; what came back.
-fn piped(mut command: Command, bytes: &[u8]) -> Output {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A process that refuses early does not read the rest.
-    let _ = child.stdin.take().unwrap().write_all(bytes);
-    child.wait_with_output().unwrap()
 }
 
 /// With a handler that leaves a mark.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use nix::sys::statvfs::{fstatvfs, statvfs};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::stage::{
     Gate, Posting, as_root, as_stranger, chained, lines_with, raw_history, run, sha256, through,
 };
-use crate::support::{Alert, Answer, Sandbox, chmod, notification, until};
+use crate::support::{Alert, Answer, Sandbox, chmod, feed, notification, until};
 
 fn alert() -> Alert {
     Alert::firing("Down", "web-1:9113")
@@ -268,18 +268,9 @@ fn ready(command: Command) -> Answer {
     Answer::parse(&got(command, "/-/ready").stdout)
 }
 
-fn got(mut command: Command, path: &str) -> std::process::Output {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+fn got(command: Command, path: &str) -> std::process::Output {
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(request.as_bytes()).unwrap();
-    drop(stdin);
-    child.wait_with_output().unwrap()
+    feed(command, request.as_bytes())
 }
 
 #[test]

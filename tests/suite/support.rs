@@ -170,12 +170,7 @@ impl Sandbox {
 
     /// These bytes on a pipe, then its end; what came back.
     pub fn feed(&self, bytes: &[u8]) -> Output {
-        let mut child = self.spawn();
-        let mut stdin = child.stdin.take().unwrap();
-        // A process that refuses early does not read the rest.
-        let _ = stdin.write_all(bytes);
-        drop(stdin);
-        child.wait_with_output().unwrap()
+        feed(self.command(), bytes)
     }
 
     /// One alert, as Alertmanager posts it.
@@ -233,6 +228,19 @@ impl Drop for Sandbox {
             eprintln!("left for you: {}", self.dir.display());
         }
     }
+}
+
+/// These bytes on a pipe to this command, then their end; what came back.
+pub fn feed(mut command: Command, bytes: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A process that refuses early does not read the rest.
+    let _ = child.stdin.take().unwrap().write_all(bytes);
+    child.wait_with_output().unwrap()
 }
 
 pub fn chmod(path: &Path, mode: u32) {

@@ -15,7 +15,7 @@ mod section;
 
 pub use head::{Head, Method};
 pub use reader::{Limits, Progress, Reader, Request};
-pub use response::{CONTINUE, JSON, METRICS, Refusal, Response, Status};
+pub use response::{CONTINUE, JSON, Refusal, Response, Status};
 
 #[cfg(test)]
 mod tests;

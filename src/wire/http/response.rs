@@ -10,9 +10,6 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Content type of results and errors.
 pub const JSON: &str = "application/json";
 
-/// Content type of the metrics page: Prometheus' text format 0.0.4.
-pub const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 /// Seconds in the Retry-After of a 503 that names none: the default of `HEAL_RETRY_DELAY`.
 const RETRY_AFTER: u32 = 30;
 
@@ -113,7 +110,7 @@ impl Refusal {
 pub struct Response {
     /// The status; it brings its own header: Allow (405), WWW-Authenticate (401), Retry-After (503).
     pub status: Status,
-    /// The body's type: [`JSON`] or [`METRICS`].
+    /// The body's type: [`JSON`], or what the body is.
     pub content_type: &'static str,
     /// The body.
     pub body: Vec<u8>,
@@ -172,6 +169,7 @@ impl Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::exposition::CONTENT_TYPE;
 
     fn text(response: &Response, head_only: bool) -> String {
         String::from_utf8(response.to_bytes(head_only)).unwrap()
@@ -187,7 +185,7 @@ mod tests {
 
     #[test]
     fn head_gets_the_length_and_no_body() {
-        let response = Response::new(Status::Ok200, METRICS, "up 1\n");
+        let response = Response::new(Status::Ok200, CONTENT_TYPE, "up 1\n");
         let whole = text(&response, false);
         assert_eq!(whole.strip_suffix("up 1\n").unwrap(), text(&response, true));
         assert!(whole.contains("\r\nContent-Length: 5\r\n"));
