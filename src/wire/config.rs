@@ -35,8 +35,14 @@ pub struct Config {
     pub lock_dir: PathBuf,
     /// `HEAL_STATE_DIR`, or the folder that `HEAL_STATE` names: absolute.
     pub state_dir: PathBuf,
-    /// `HEAL_BACKUP_DIR`: absolute; only handed on to handlers.
+    /// `HEAL_BACKUP_DIR`: absolute; snapshots, and what handlers keep there themselves.
     pub backup_dir: PathBuf,
+    /// `HEAL_BACKUP_KEEP`.
+    pub backup_keep: Keep,
+    /// `HEAL_ESCALATE_DIR`: absolute.
+    pub escalate_dir: PathBuf,
+    /// `HEAL_OBSERVE`: judge and record everything, run nothing.
+    pub observe: bool,
     /// `HEAL_MAX_ATTEMPTS`, `HEAL_ATTEMPT_WINDOW`, `HEAL_RETRY_DELAY`, `HEAL_SETTLE`,
     /// `HEAL_RUN_LIMITS`: the limits of every alert whose handler does not ask for others.
     pub limits: Limits,
@@ -66,6 +72,15 @@ pub struct Config {
     pub unsettled_status: u16,
     /// `HEAL_ALLOW_ROOT`: whether it may serve as root.
     pub allow_root: bool,
+}
+
+/// How many snapshots of one alert are kept, and for how long; whichever ends first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// By count: 1 to 1000.
+    pub most: u32,
+    /// By age: 1m to 3650d.
+    pub age: Duration,
 }
 
 /// Whether the log goes to syslog too.
@@ -232,6 +247,12 @@ impl Config {
             lock_dir: PathBuf::new(),
             state_dir: PathBuf::new(),
             backup_dir: PathBuf::new(),
+            backup_keep: Keep {
+                most: 0,
+                age: Duration::ZERO,
+            },
+            escalate_dir: PathBuf::new(),
+            observe: false,
             limits: Limits {
                 max_attempts: 0,
                 attempt_window: Duration::ZERO,

@@ -2,6 +2,7 @@
 //! `# self-heal: timeout=120s lock=instance`. Nothing is ever ignored silently: an unknown directive, a
 //! malformed one or one in the wrong place makes the whole handler unusable.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration;
@@ -14,6 +15,9 @@ const MARK: &str = "self-heal";
 /// How much of a file that does not begin as a script is looked at for a NUL byte, which marks a
 /// program: any ELF header has one within its first 16 bytes (elf(5)).
 const LOOKED_AT: usize = 512;
+
+/// How many paths a handler may have put back.
+const MOST_PATHS: usize = 32;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -31,6 +35,17 @@ pub struct Directives {
     pub max_attempts: Option<u32>,
     /// `retry-delay`: 0 to 24h.
     pub retry_delay: Option<Duration>,
+    /// `mode`.
+    pub mode: Option<Mode>,
+    /// `snapshot`, in the order given: absolute, normal paths, none of them inside another one, at most 32.
+    pub snapshot: Vec<PathBuf>,
+}
+
+/// What a handler wants of its alerts beside healing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Judge and record everything, run nothing.
+    Observe,
 }
 
 /// Which runs of one handler exclude each other.
@@ -64,11 +79,33 @@ impl Directives {
                 key,
                 span(value, Duration::ZERO..=DAY),
             ),
+            "mode" => put(&mut self.mode, key, mode(value)),
+            "snapshot" => self.add_snapshot(value),
             _ => Err(format!(
-                "{} is no directive; there are timeout, lock, settle, max-attempts and retry-delay",
+                "{} is no directive; there are timeout, lock, settle, max-attempts, retry-delay, mode and snapshot",
                 quote(key)
             )),
         }
+    }
+}
+
+impl Directives {
+    fn add_snapshot(&mut self, text: &str) -> Result<(), String> {
+        let path = normal(text).map_err(|e| format!("snapshot: {e}"))?;
+        let touching =
+            |other: &&PathBuf| path.starts_with(other.as_path()) || other.starts_with(&path);
+        if let Some(other) = self.snapshot.iter().find(touching) {
+            return Err(format!(
+                "snapshot: {} and {} hold one another",
+                quote(text),
+                quote(&other.to_string_lossy())
+            ));
+        }
+        if self.snapshot.len() >= MOST_PATHS {
+            return Err(format!("snapshot: more than {MOST_PATHS} paths"));
+        }
+        self.snapshot.push(path);
+        Ok(())
     }
 }
 
@@ -161,6 +198,30 @@ fn scope(text: &str) -> Result<LockScope, String> {
         "instance" => Ok(LockScope::Instance),
         _ => Err(format!("{} is neither alert nor instance", quote(text))),
     }
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "observe" => Ok(Mode::Observe),
+        _ => Err(format!("{} is not observe", quote(text))),
+    }
+}
+
+/// An absolute path that is spelled in the one normal way: what it names can be told by reading it.
+fn normal(text: &str) -> Result<PathBuf, String> {
+    let Some(inner) = text.strip_prefix('/') else {
+        return Err(format!("{} is not an absolute path", quote(text)));
+    };
+    if inner.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(format!(
+            "{} is not a plain path to a file or folder: no /, //, /./, /../ or / at the end",
+            quote(text)
+        ));
+    }
+    if text.contains(char::is_control) {
+        return Err("a control character in the path".to_owned());
+    }
+    Ok(PathBuf::from(text))
 }
 
 fn count(text: &str) -> Result<u32, String> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::values::{choice, items, limit, number, optional, path, size, span, user};
+use super::values::{choice, items, keep, limit, number, optional, path, size, span, user, yes};
 use super::{Config, Syslog};
 use crate::judge::RunLimit;
 use crate::wire::net::Net;
@@ -76,8 +76,22 @@ pub const KEYS: &[Key] = &[
         name: "HEAL_BACKUP_DIR",
         default: "/var/backups/self-heal",
         accepts: ABSOLUTE,
-        help: "The folder handed on to handlers for backups of their own",
+        help: "The folder for snapshots, and for backups of the handlers' own",
         set: |c, v| put(&mut c.backup_dir, path(v)),
+    },
+    Key {
+        name: "HEAL_BACKUP_KEEP",
+        default: "20,30d",
+        accepts: "COUNT,DURATION, 1 to 1000 snapshots for 1m to 3650d, such as 20,30d",
+        help: "Snapshots kept of each alertname, by count and by age, whichever ends first",
+        set: |c, v| put(&mut c.backup_keep, keep(v)),
+    },
+    Key {
+        name: "HEAL_ESCALATE_DIR",
+        default: "/opt/self-heal/escalate.d",
+        accepts: ABSOLUTE,
+        help: "The folder of the programs that page a person",
+        set: |c, v| put(&mut c.escalate_dir, path(v)),
     },
     Key {
         name: "HEAL_STATE",
@@ -183,6 +197,13 @@ pub const KEYS: &[Key] = &[
         set: |c, v| put(&mut c.max_body, size(v, 1 << 10..=64 << 20)),
     },
     Key {
+        name: "HEAL_OBSERVE",
+        default: "no",
+        accepts: "no or yes",
+        help: "Whether to judge and record everything and run nothing, for a first week",
+        set: |c, v| put(&mut c.observe, yes(v)),
+    },
+    Key {
         name: "HEAL_TOKEN_FILE",
         default: "",
         accepts: "an absolute path without .., such as /etc/self-heal/token, or nothing for no token",
@@ -234,7 +255,7 @@ pub const KEYS: &[Key] = &[
         default: "no",
         accepts: "no or yes",
         help: "Whether it may serve as root",
-        set: |c, v| put(&mut c.allow_root, choice(v, [("no", false), ("yes", true)])),
+        set: |c, v| put(&mut c.allow_root, yes(v)),
     },
 ];
 

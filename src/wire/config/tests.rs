@@ -52,6 +52,8 @@ fn the_defaults_are_those_of_the_table() {
         (None, 0, 0)
     );
     assert_eq!((c.syslog, c.allow_root), (Syslog::Auto, false));
+    let age = 30 * 24 * hour;
+    assert_eq!((c.observe, c.backup_keep), (false, Keep { most: 20, age }));
 }
 
 #[test]
@@ -77,6 +79,9 @@ fn every_key_is_read_from_both_places() {
         ("HEAL_LOCK_DIR", "/x"),
         ("HEAL_STATE_DIR", "/x"),
         ("HEAL_BACKUP_DIR", "/x"),
+        ("HEAL_BACKUP_KEEP", "1,1m"),
+        ("HEAL_ESCALATE_DIR", "/x"),
+        ("HEAL_OBSERVE", "yes"),
         ("HEAL_STATE", "file:/x"),
         ("HEAL_MAX_ATTEMPTS", "5"),
         ("HEAL_ATTEMPT_WINDOW", "1h"),
@@ -101,7 +106,7 @@ fn every_key_is_read_from_both_places() {
         assert_ne!(by_env, defaults(), "{key} changes something");
         assert_eq!(file(&format!("{key}={value}\n")).unwrap(), by_env, "{key}");
     }
-    assert_eq!(KEYS.len(), 26, "a new key belongs into the list above");
+    assert_eq!(KEYS.len(), 29, "a new key belongs into the list above");
 }
 
 #[test]
@@ -111,6 +116,8 @@ fn out_of_range_or_malformed_is_one_sentence_with_place_key_and_example() {
         ("HEAL_PORT", "http"),
         ("HEAL_HANDLER_DIR", "handlers"),
         ("HEAL_LOG_DIR", "/a/../b"),
+        ("HEAL_BACKUP_KEEP", "20"),
+        ("HEAL_OBSERVE", "true"),
         ("HEAL_MAX_ATTEMPTS", "101"),
         ("HEAL_ATTEMPT_WINDOW", "31d"),
         ("HEAL_ATTEMPT_WINDOW", "0"),

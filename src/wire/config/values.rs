@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use super::Keep;
 use crate::judge::RunLimit;
 use crate::wire::duration;
 use crate::wire::quote::quote;
@@ -86,6 +87,23 @@ pub(super) fn limit(
         runs: number(runs, 1..=u64::from(most))?,
         window: span(window, windows)?,
     })
+}
+
+/// `COUNT,DURATION`.
+pub(super) fn keep(text: &str) -> Result<Keep, String> {
+    let Some((most, age)) = text.split_once(',') else {
+        return Err(format!("{} is not COUNT,DURATION", quote(text)));
+    };
+    let (minute, day) = (Duration::from_secs(60), Duration::from_secs(86_400));
+    Ok(Keep {
+        most: number(most, 1..=1000)?,
+        age: span(age, minute..=3650 * day)?,
+    })
+}
+
+/// `no` or `yes`.
+pub(super) fn yes(text: &str) -> Result<bool, String> {
+    choice(text, [("no", false), ("yes", true)])
 }
 
 /// A comma list without blanks; at least one item.
@@ -225,6 +243,18 @@ mod tests {
             "", "6", "6/", "/30s", "0/30s", "101/30s", "6/0", "6/61s", "6/30", "6/30s/1", "6 /30s",
         ] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keeps() {
+        let day = Duration::from_secs(86_400);
+        let age = 30 * day;
+        assert_eq!(keep("20,30d"), Ok(Keep { most: 20, age }));
+        for bad in [
+            "", "20", "20,", ",30d", "0,30d", "1001,30d", "20,0", "20,3651d", "20,30", "20/30d",
+        ] {
+            assert!(keep(bad).is_err(), "{bad}");
         }
     }
 

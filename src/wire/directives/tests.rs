@@ -12,6 +12,8 @@ fn all_of_them() {
     let script = "#!/bin/bash\n# Restarts nginx.\n#\n# self-heal: timeout=120s lock=instance settle=10m\n\n\
                   #self-heal: max-attempts=2\n  #\t self-heal:retry-delay=1m\r\nset -eu\n# a comment\necho self-heal: x\n";
     let expected = Directives {
+        mode: None,
+        snapshot: Vec::new(),
         timeout: Some(2 * MINUTE),
         lock: Some(LockScope::Instance),
         settle: Some(10 * MINUTE),
@@ -73,8 +75,29 @@ fn unknown_or_malformed_is_loud() {
             "timout=5s",
             "line 2: `timout` is no directive; there are timeout, ",
         ),
-        ("snapshot=/etc/x", "line 2: `snapshot` is no directive"),
-        ("mode=observe", "line 2: `mode` is no directive"),
+        ("mode=dry", "line 2: mode: `dry` is not observe"),
+        ("mode=observe mode=observe", "line 2: mode is given twice"),
+        (
+            "snapshot=etc/x",
+            "line 2: snapshot: `etc/x` is not an absolute path",
+        ),
+        ("snapshot=/", "line 2: snapshot: `/` is not a plain path"),
+        (
+            "snapshot=/etc/../x",
+            "line 2: snapshot: `/etc/../x` is not a plain path",
+        ),
+        (
+            "snapshot=/etc/x/",
+            "line 2: snapshot: `/etc/x/` is not a plain path",
+        ),
+        (
+            "snapshot=/a snapshot=/a/b",
+            "line 2: snapshot: `/a/b` and `/a` hold one another",
+        ),
+        (
+            "snapshot=/a/b snapshot=/a",
+            "line 2: snapshot: `/a` and `/a/b` hold one another",
+        ),
         ("Timeout=5s", "line 2: `Timeout` is no directive"),
         ("", "line 2: no directive after"),
         ("timeout", "line 2: `timeout` is not key=value"),
@@ -103,6 +126,21 @@ fn unknown_or_malformed_is_loud() {
         error("# self-heal: lock=alert\n\n# self-heal: lock=alert\n"),
         "line 3: lock is given twice"
     );
+}
+
+#[test]
+fn snapshots_add_up_in_order() {
+    let text =
+        b"# self-heal: snapshot=/a/b mode=observe\n# self-heal: snapshot=/a/bc snapshot=/x\n";
+    let directives = parse(text).unwrap();
+    assert_eq!(directives.mode, Some(Mode::Observe));
+    assert_eq!(
+        directives.snapshot,
+        ["/a/b", "/a/bc", "/x"].map(PathBuf::from)
+    );
+    let many: String = (0..33).map(|n| format!("snapshot=/a{n} ")).collect();
+    let error = error(&format!("# self-heal: {many}\n"));
+    assert!(error.ends_with("more than 32 paths"), "{error}");
 }
 
 #[test]
