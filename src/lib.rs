@@ -11,7 +11,7 @@
 //! | `wire` | `judge`, `httparse`, `serde`, `serde_json`, `sha2` | files, processes, environment, network, clocks, `nix`, `sys`, `cli` |
 //! | `sys` | `judge`'s types, `wire`'s records, `nix`, `syslog`, `std` | `wire::{http, notification, report}`, `heal`, `serve`, `cli` |
 //! | `heal`, `serve`, `ready` | all three | raw files and processes |
-//! | `cli` | everything above | judging anything itself |
+//! | `cli` | everything above, `anyhow`, `lexopt` | judging anything itself |
 //!
 //! A test holds this table to the code.
 

@@ -1,104 +1,161 @@
-//! The command line: one table of commands. Without a command it serves, unless fd 0 is a terminal:
-//! nobody types HTTP.
+//! The command line: one table of commands, its help, and what an ending means as an exit code. Without a
+//! command it serves, unless fd 0 is a terminal: nobody types HTTP.
 
-use std::ffi::OsString;
+mod help;
+
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use lexopt::{Arg, Parser};
 
-use crate::serve::{self, MISUSED, VERSION};
+use crate::serve::{self, BROKEN, MISUSED, VERSION};
 
-/// A command.
+/// The exit code of a command that went well and whose answer is no: nothing matched, nothing was to do.
+pub const NO: u8 = 1;
+
+/// A command: all that its help says, and what runs it.
 #[derive(Clone, Copy)]
 pub struct Command {
     /// Its name.
     pub name: &'static str,
     /// What it does, in one line.
     pub about: &'static str,
-    run: fn() -> anyhow::Result<ExitCode>,
+    /// What stands behind its name, as a usage line shows it; empty if nothing may.
+    pub usage: &'static str,
+    /// Its options.
+    pub options: &'static [Choice],
+    /// A command line that does something sensible.
+    pub example: &'static str,
+    run: fn(Parser) -> anyhow::Result<ExitCode>,
+}
+
+/// An option, or an argument, of a command.
+#[derive(Clone, Copy)]
+pub struct Choice {
+    /// As it is given: `--for TIME`.
+    pub form: &'static str,
+    /// What it takes and what it does, in one line.
+    pub about: &'static str,
 }
 
 /// Every command.
-pub const COMMANDS: [Command; 3] = [
+pub const COMMANDS: &[Command] = &[
     Command {
         name: "serve",
         about: "answer the one HTTP request on standard input (the default when that is no terminal)",
-        run: || Ok(serve::serve()),
+        usage: "",
+        options: &[],
+        example: "socat TCP-LISTEN:9095,bind=127.0.0.1,reuseaddr,fork,backlog=4096,max-children=64 \
+                  EXEC:\"/usr/local/bin/self-heal serve\",nofork",
+        run: |args| {
+            nothing_more(args)?;
+            Ok(serve::serve())
+        },
     },
     Command {
         name: "help",
-        about: "show this",
-        run: help,
+        about: "show the commands, or one of them",
+        usage: "[COMMAND]",
+        options: &[Choice {
+            form: "COMMAND",
+            about: "what it does, its options and an example",
+        }],
+        example: "self-heal help serve",
+        run: help::run,
     },
     Command {
         name: "version",
         about: "show the version",
-        run: version,
+        usage: "",
+        options: &[],
+        example: "self-heal version",
+        run: |args| {
+            nothing_more(args)?;
+            say(&format!("self-heal {VERSION}\n"))
+        },
     },
 ];
 
+/// Wrong usage or configuration, in a sentence: exit code 100. What `lexopt` refuses is taken for the same;
+/// every other error of a command is the machine's: 111.
+#[derive(Debug)]
+pub(super) struct Misused(pub(super) String);
+
+impl std::fmt::Display for Misused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Misused {}
+
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    match run() {
-        Ok(code) => code,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "self-heal: {error:#}");
-            ExitCode::from(MISUSED)
-        }
-    }
-}
-
-fn run() -> anyhow::Result<ExitCode> {
-    let mut words = std::env::args_os().skip(1);
-    let Some(word) = words.next() else {
-        return if std::io::stdin().is_terminal() {
-            help()
-        } else {
-            Ok(serve::serve())
-        };
+    let mut args = Parser::from_env();
+    let (command, ended) = match chosen(&mut args) {
+        Ok(command) => (Some(command), (command.run)(args)),
+        Err(error) => (None, Err(error)),
     };
-    let name = alias(&word)
-        .with_context(|| format!("no command {}: see self-heal help", word.display()))?;
-    if let Some(extra) = words.next() {
-        bail!("{name} takes no argument, got {}", extra.display());
+    let ended = ended.or_else(|error| match command {
+        Some(command) if asks_for_help(&error) => say(&help::of(command)),
+        _ => Err(error),
+    });
+    ended.unwrap_or_else(|error| complain(command, &error))
+}
+
+/// The command that the first argument names.
+fn chosen(args: &mut Parser) -> anyhow::Result<&'static Command> {
+    let word = match args.next()? {
+        None if std::io::stdin().is_terminal() => "help".to_owned(),
+        None => "serve".to_owned(),
+        Some(Arg::Short('h') | Arg::Long("help")) => "help".to_owned(),
+        Some(Arg::Short('V') | Arg::Long("version")) => "version".to_owned(),
+        Some(Arg::Value(word)) => word.to_string_lossy().into_owned(),
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    Ok(named(&word)?)
+}
+
+fn named(word: &str) -> Result<&'static Command, Misused> {
+    let found = COMMANDS.iter().find(|command| command.name == word);
+    found.ok_or_else(|| Misused(format!("there is no command {word:?}")))
+}
+
+/// No command has an option of these names, so each of them refuses it, in whatever place it stands.
+fn asks_for_help(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(lexopt::Error::UnexpectedOption(option)) if option == "--help" || option == "-h"
+    )
+}
+
+/// Says why a command failed; the exit code for it.
+fn complain(command: Option<&Command>, error: &anyhow::Error) -> ExitCode {
+    let (before, hint) = match command {
+        Some(Command { name, .. }) => (format!(" {name}"), format!("self-heal help {name}")),
+        None => (String::new(), "self-heal help".to_owned()),
+    };
+    let misused = error.is::<Misused>() || error.is::<lexopt::Error>();
+    let (after, code) = if misused {
+        (format!(" (see: {hint})"), MISUSED)
+    } else {
+        (String::new(), BROKEN)
+    };
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(std::io::stderr(), "self-heal{before}: {error:#}{after}");
+    ExitCode::from(code)
+}
+
+/// For commands without arguments, and behind the last one.
+fn nothing_more(mut args: Parser) -> anyhow::Result<()> {
+    match args.next()? {
+        Some(arg) => Err(arg.unexpected().into()),
+        None => Ok(()),
     }
-    let command = COMMANDS.iter().find(|command| command.name == name);
-    match command {
-        Some(command) => (command.run)(),
-        None => bail!("no command {name}: see self-heal help"),
-    }
 }
 
-fn alias(word: &OsString) -> Option<&str> {
-    Some(match word.to_str()? {
-        "-h" | "--help" => "help",
-        "-V" | "--version" => "version",
-        word => word,
-    })
-}
-
-fn help() -> anyhow::Result<ExitCode> {
-    let mut text = format!("self-heal {VERSION}: runs the remediation handler for an alert\n\n");
-    for command in COMMANDS {
-        text.push_str(&format!(
-            "  self-heal {:<8} {}\n",
-            command.name, command.about
-        ));
-    }
-    text.push_str(
-        "\nserve is started once per connection by socat, a systemd socket unit or inetd:\n  \
-         socat TCP-LISTEN:9095,bind=127.0.0.1,reuseaddr,fork,backlog=4096,max-children=64 \
-         EXEC:\"/usr/local/bin/self-heal serve\",nofork\n\n\
-         Exit codes: 0, 100 wrong usage or configuration, 111 the machine failed.\n",
-    );
-    say(&text)
-}
-
-fn version() -> anyhow::Result<ExitCode> {
-    say(&format!("self-heal {VERSION}\n"))
-}
-
+/// Writes this to standard output.
 fn say(text: &str) -> anyhow::Result<ExitCode> {
     std::io::stdout()
         .write_all(text.as_bytes())

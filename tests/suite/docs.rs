@@ -8,9 +8,9 @@ use std::process::Command;
 
 use self_heal::judge::record::{Process, Reason};
 use self_heal::judge::{Alert as Judged, AllowList, Ending, Run, Status, Time, Verdict};
-use self_heal::serve;
 use self_heal::wire::environment::{self, Context};
 use self_heal::wire::{config, directives, exposition, report};
+use self_heal::{cli, serve};
 
 use crate::architecture;
 use crate::support::{Alert, PROJECT, Sandbox};
@@ -330,10 +330,24 @@ fn every_exit_code_is_documented_and_no_other() {
         rows,
         [
             "0".to_owned(),
+            cli::NO.to_string(),
             serve::MISUSED.to_string(),
             serve::BROKEN.to_string()
         ]
     );
+}
+
+#[test]
+fn every_command_is_documented_and_no_other() {
+    let rows = table("| command | what it does |");
+    let known: Vec<[String; 2]> = cli::COMMANDS
+        .iter()
+        .map(|command| {
+            let line = format!("self-heal {} {}", command.name, command.usage);
+            [format!("`{}`", line.trim_end()), command.about.to_owned()]
+        })
+        .collect();
+    assert_eq!(rows, known);
 }
 
 #[test]
@@ -694,7 +708,7 @@ fn a_breaker_is_let_go_of_by_hand(commands: &str) {
 }
 
 #[test]
-fn the_seven_packages_are_documented_with_what_they_pull_in() {
+fn the_eight_packages_are_documented_with_what_they_pull_in() {
     let lock = fs::read_to_string(Path::new(PROJECT).join("Cargo.lock")).unwrap();
     let packages: Vec<&str> = lock.split("[[package]]\n").skip(1).collect();
     let count = packages.len();

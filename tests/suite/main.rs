@@ -17,6 +17,7 @@ mod architecture;
 mod basics;
 mod chain;
 mod clients;
+mod commands;
 mod crash;
 mod crowd;
 mod docs;
