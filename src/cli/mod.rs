@@ -1,6 +1,7 @@
 //! The command line: one table of commands, its help, and what an ending means as an exit code. Without a
 //! command it serves, unless fd 0 is a terminal: nobody types HTTP.
 
+mod drain;
 mod help;
 
 use std::io::{IsTerminal, Write};
@@ -52,6 +53,27 @@ pub const COMMANDS: &[Command] = &[
             nothing_more(args)?;
             Ok(serve::serve())
         },
+    },
+    Command {
+        name: "drain",
+        about: "deliver the pages that wait in the spool",
+        usage: "[--list | --retry EVENT | --discard EVENT]",
+        options: &[
+            Choice {
+                form: "--list",
+                about: "show every event instead, one a line, and where each escalator is with it",
+            },
+            Choice {
+                form: "--retry EVENT",
+                about: "have an event tried again that was refused for good, or that waits for its next attempt",
+            },
+            Choice {
+                form: "--discard EVENT",
+                about: "do not deliver an event to whoever does not have it yet",
+            },
+        ],
+        example: "self-heal drain --list",
+        run: drain::run,
     },
     Command {
         name: "help",

@@ -71,7 +71,7 @@ impl<'a> Healer<'a> {
         let started = handler::start(&Invocation {
             program: &case.handler.path,
             interpreter: case.handler.interpreter,
-            args: [case.alert.instance(), case.name.as_str(), fingerprint],
+            args: &[case.alert.instance(), case.name.as_str(), fingerprint],
             env: &environment.variables,
             stdin: &stdin,
             log: log.as_ref(),

@@ -6,6 +6,7 @@ pub mod admit;
 pub mod alert;
 pub mod allowlist;
 pub mod decision;
+pub mod delivery;
 pub mod limits;
 pub mod record;
 pub mod storm;

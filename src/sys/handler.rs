@@ -36,8 +36,8 @@ pub struct Invocation<'a> {
     pub program: &'a Path,
     /// The program that runs it, if it does not say so itself: see [`interpreter`].
     pub interpreter: Option<&'a Path>,
-    /// Instance, alertname, fingerprint.
-    pub args: [&'a str; 3],
+    /// Its arguments; for a handler instance, alertname, fingerprint.
+    pub args: &'a [&'a str],
     /// The whole environment, names and values.
     pub env: &'a [(String, String)],
     /// What it can read and seek on descriptor 0.
@@ -197,22 +197,44 @@ impl Running {
     /// run had to be ended; the handler's process group was killed then.
     pub fn wait(self, signals: &mut Signals) -> io::Result<Ended> {
         loop {
-            if let Some(exit) = self.reap()? {
-                return Ok(Ended {
-                    exit,
-                    elapsed: self.began.elapsed(),
-                    survivors: Vec::new(),
-                });
+            if let Some(ended) = self.ended()? {
+                return Ok(ended);
             }
-            let left = self.timeout.saturating_sub(self.began.elapsed());
+            let left = self.left();
             if left.is_zero() {
-                break;
+                return self.cut_short(Some(getpid().as_raw()), signals);
             }
             signals.wait(left);
         }
+    }
 
-        // Not reaped before all is over: as long as the zombie is there, nobody can get the session's number.
-        let supervisor = Some(getpid().as_raw());
+    /// Looks whether it has ended, without waiting: for several that run at once. Past the timeout its session is made
+    /// to end, which takes the grace and two seconds at most; what left the session is nobody's then.
+    ///
+    /// # Errors
+    /// As [`Running::wait`].
+    pub fn poll(&self, signals: &mut Signals) -> io::Result<Option<Ended>> {
+        match self.ended()? {
+            None if self.left().is_zero() => self.cut_short(None, signals).map(Some),
+            ended => Ok(ended),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.timeout.saturating_sub(self.began.elapsed())
+    }
+
+    fn ended(&self) -> io::Result<Option<Ended>> {
+        let exit = self.reap()?;
+        Ok(exit.map(|exit| Ended {
+            exit,
+            elapsed: self.began.elapsed(),
+            survivors: Vec::new(),
+        }))
+    }
+
+    /// Not reaped before all is over: as long as the zombie is there, nobody can get the session's number.
+    fn cut_short(&self, supervisor: Option<i32>, signals: &mut Signals) -> io::Result<Ended> {
         let targets = || process::belonging(&self.session, &self.run_id, supervisor);
         let survivors = process::end(targets, self.grace, signals).inspect_err(|_| {
             let _ = killpg(Pid::from_raw(self.session.pid), Signal::SIGKILL);
@@ -244,7 +266,7 @@ fn strings(invocation: &Invocation<'_>) -> io::Result<(Vec<CString>, Vec<CString
         .map(|path| path.as_os_str().as_bytes())
         .into_iter()
         .chain([program])
-        .chain(invocation.args.map(str::as_bytes))
+        .chain(invocation.args.iter().map(|word| word.as_bytes()))
         .map(|word| CString::new(word).map_err(|_| invalid("an argument holds a NUL byte")))
         .collect::<io::Result<_>>()?;
     let environment = invocation

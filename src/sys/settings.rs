@@ -53,3 +53,11 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Unread> {
     files::trusted(path).map_err(Unread::Refused)?;
     files::read_bytes(path, LARGEST).map_err(|error| refused(error.to_string()))
 }
+
+/// The folder of the configuration file in effect, whether or not there is one: where secrets of escalators lie.
+pub fn folder() -> PathBuf {
+    let named = std::env::var_os("HEAL_CONF").filter(|name| !name.is_empty());
+    let path = PathBuf::from(named.unwrap_or_else(|| DEFAULT.into()));
+    path.parent()
+        .map_or_else(|| PathBuf::from("/"), Path::to_path_buf)
+}

@@ -7,7 +7,7 @@ use super::timestamp::rfc3339;
 use crate::judge::{Alert, Run};
 
 /// Where commands are looked for.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The longest value, in bytes. execve(2) takes 128 KiB a string, name included.
 const LONGEST: usize = 64 * 1024;

@@ -42,8 +42,20 @@ pub fn line(at: Time, level: Level, event: &str, values: &[(&str, &str)]) -> Str
 /// The line without its time and newline.
 pub fn message(level: Level, event: &str, values: &[(&str, &str)]) -> String {
     let mut text = format!("[{}] {event}", level.as_str());
-    for (key, value) in values {
+    if !values.is_empty() {
         text.push(' ');
+        text.push_str(&pairs(values));
+    }
+    text
+}
+
+/// `key=value…` with one space between, each value made printable.
+pub fn pairs(values: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (key, value) in values {
+        if !text.is_empty() {
+            text.push(' ');
+        }
         text.push_str(key);
         text.push('=');
         push_value(&mut text, value);

@@ -18,5 +18,6 @@ pub mod notification;
 pub(crate) mod quote;
 pub mod records;
 pub mod report;
+pub mod spool;
 pub mod timestamp;
 pub mod token;

@@ -42,6 +42,7 @@ const RULES: &[Rule] = &[
             "crate::heal",
             "crate::serve",
             "crate::ready",
+            "crate::deliver",
             "crate::cli",
         ],
         but: &[],
@@ -58,6 +59,7 @@ const RULES: &[Rule] = &[
             "crate::heal",
             "crate::serve",
             "crate::ready",
+            "crate::deliver",
             "crate::cli",
         ],
         but: &[],
@@ -71,12 +73,13 @@ const RULES: &[Rule] = &[
             "crate::heal",
             "crate::serve",
             "crate::ready",
+            "crate::deliver",
             "crate::cli",
         ],
         but: &[],
     },
     Rule {
-        who: &["heal", "serve", "ready"],
+        who: &["heal", "serve", "ready", "deliver"],
         never: &[
             "std::fs",
             "std::process",
@@ -89,21 +92,21 @@ const RULES: &[Rule] = &[
     },
     Rule {
         who: &[
-            "judge", "wire", "heal", "serve", "ready", "cli", "main", "lib",
+            "judge", "wire", "heal", "serve", "ready", "deliver", "cli", "main", "lib",
         ],
         never: &["nix", "syslog", "libc"],
         but: &[],
     },
     Rule {
         who: &[
-            "judge", "sys", "heal", "serve", "ready", "cli", "main", "lib",
+            "judge", "sys", "heal", "serve", "ready", "deliver", "cli", "main", "lib",
         ],
         never: &["httparse", "serde", "serde_json", "sha2"],
         but: &[],
     },
     Rule {
         who: &[
-            "judge", "wire", "sys", "heal", "serve", "ready", "main", "lib",
+            "judge", "wire", "sys", "heal", "serve", "ready", "deliver", "main", "lib",
         ],
         never: &["anyhow", "lexopt"],
         but: &[],

@@ -69,7 +69,7 @@ impl Scene {
         let running = start(&Invocation {
             program,
             interpreter,
-            args,
+            args: &args,
             env: &self.env,
             stdin: &self.stdin,
             log,
