@@ -9,14 +9,15 @@
 //! |---|---|---|
 //! | `judge` | plain `std` | files, processes, environment, network, clocks, `nix`, `serde_json`, `wire`, `sys`, `cli` |
 //! | `wire` | `judge`, `httparse`, `serde`, `serde_json`, `sha2` | files, processes, environment, network, clocks, `nix`, `sys`, `cli` |
-//! | `sys` | `judge`'s types, `wire`'s records, `nix`, `syslog`, `std` | `wire::{http, notification, report}`, `heal`, `serve`, `deliver`, `cli` |
-//! | `heal`, `serve`, `ready`, `deliver` | all three | raw files and processes |
+//! | `sys` | `judge`'s types, `wire`'s records, `nix`, `syslog`, `std` | `wire::{http, notification, report}`, `heal`, `serve`, `deliver`, `guard`, `cli` |
+//! | `heal`, `serve`, `ready`, `deliver`, `guard` | all three | raw files and processes |
 //! | `cli` | everything above, `anyhow`, `lexopt` | judging anything itself |
 //!
 //! A test holds this table to the code.
 
 pub mod cli;
 pub mod deliver;
+pub mod guard;
 pub mod heal;
 pub mod judge;
 pub mod ready;

@@ -2,6 +2,7 @@
 //! command it serves, unless fd 0 is a terminal: nobody types HTTP.
 
 mod drain;
+mod guard;
 mod help;
 
 use std::io::{IsTerminal, Write};
@@ -85,6 +86,24 @@ pub const COMMANDS: &[Command] = &[
         }],
         example: "self-heal help serve",
         run: help::run,
+    },
+    Command {
+        name: "guard",
+        about: "root's side of the rollback guard, started by the healer through sudo",
+        usage: "capture|restore RUN",
+        options: &[
+            Choice {
+                form: "capture RUN",
+                about: "copy what this run's handler names by snapshot= and root may take",
+            },
+            Choice {
+                form: "restore RUN",
+                about: "put it back, once",
+            },
+        ],
+        example: "sudo -n /usr/bin/timeout -k 5 60 /usr/local/bin/self-heal guard capture \
+                  19ab3f00c2d-4711-1.NginxWorkers",
+        run: guard::run,
     },
     Command {
         name: "version",

@@ -9,6 +9,7 @@ pub mod decision;
 pub mod delivery;
 pub mod limits;
 pub mod record;
+pub mod run_id;
 pub mod storm;
 pub mod time;
 pub mod verdict;

@@ -26,6 +26,7 @@ pub mod process;
 pub mod settings;
 pub mod signals;
 pub mod slots;
+pub mod snapshot;
 pub mod spool;
 pub mod state;
 pub mod token;

@@ -35,6 +35,19 @@ pub fn load() -> Result<Config, Vec<String>> {
     config::load(file, |name| std::env::var_os(name))
 }
 
+/// Reads the configuration from [`DEFAULT`] alone: no variable of whoever started this process counts.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_file() -> Result<Config, Vec<String>> {
+    let bytes = match bytes(Path::new(DEFAULT)) {
+        Ok(bytes) => Some(bytes),
+        Err(Unread::Missing) => None,
+        Err(Unread::Refused(why)) => return Err(vec![why]),
+    };
+    config::load(bytes.as_deref().map(|bytes| (DEFAULT, bytes)), |_| None)
+}
+
 enum Unread {
     Missing,
     Refused(String),

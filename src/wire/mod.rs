@@ -13,6 +13,7 @@ pub mod holder;
 pub mod http;
 pub mod json;
 pub mod logline;
+pub mod manifest;
 pub mod net;
 pub mod notification;
 pub(crate) mod quote;

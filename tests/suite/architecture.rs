@@ -43,6 +43,7 @@ const RULES: &[Rule] = &[
             "crate::serve",
             "crate::ready",
             "crate::deliver",
+            "crate::guard",
             "crate::cli",
         ],
         but: &[],
@@ -60,6 +61,7 @@ const RULES: &[Rule] = &[
             "crate::serve",
             "crate::ready",
             "crate::deliver",
+            "crate::guard",
             "crate::cli",
         ],
         but: &[],
@@ -74,12 +76,13 @@ const RULES: &[Rule] = &[
             "crate::serve",
             "crate::ready",
             "crate::deliver",
+            "crate::guard",
             "crate::cli",
         ],
         but: &[],
     },
     Rule {
-        who: &["heal", "serve", "ready", "deliver"],
+        who: &["heal", "serve", "ready", "deliver", "guard"],
         never: &[
             "std::fs",
             "std::process",
@@ -92,21 +95,21 @@ const RULES: &[Rule] = &[
     },
     Rule {
         who: &[
-            "judge", "wire", "heal", "serve", "ready", "deliver", "cli", "main", "lib",
+            "judge", "wire", "heal", "serve", "ready", "deliver", "guard", "cli", "main", "lib",
         ],
         never: &["nix", "syslog", "libc"],
         but: &[],
     },
     Rule {
         who: &[
-            "judge", "sys", "heal", "serve", "ready", "deliver", "cli", "main", "lib",
+            "judge", "sys", "heal", "serve", "ready", "deliver", "guard", "cli", "main", "lib",
         ],
         never: &["httparse", "serde", "serde_json", "sha2"],
         but: &[],
     },
     Rule {
         who: &[
-            "judge", "wire", "sys", "heal", "serve", "ready", "deliver", "main", "lib",
+            "judge", "wire", "sys", "heal", "serve", "ready", "deliver", "guard", "main", "lib",
         ],
         never: &["anyhow", "lexopt"],
         but: &[],

@@ -24,6 +24,7 @@ mod docs;
 mod handlers;
 mod predecessor;
 mod regressions;
+mod rollback;
 mod spawners;
 mod stage;
 mod storage;

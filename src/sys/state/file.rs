@@ -33,15 +33,20 @@ impl Store {
         files::trusted(folder)
             .map_err(io::Error::other)
             .map_err(fail("trust the state folder"))?;
-        let store = Store {
-            folder: folder.to_owned(),
-            kept_aside: Vec::new(),
-        };
+        let store = Store::at(folder);
         files::make_folder(&store.records(), 0o700).map_err(fail("make a folder in"))?;
         if !store.reserve().exists() {
             let _ = Reserve::prepare(&store.reserve());
         }
         Ok(store)
+    }
+
+    /// The store in this folder for reading alone: nothing is made, and nothing looked at yet.
+    pub fn at(folder: &Path) -> Store {
+        Store {
+            folder: folder.to_owned(),
+            kept_aside: Vec::new(),
+        }
     }
 
     /// The record of `key`, the default if there is none. Takes no lock and writes nothing; `None` when

@@ -1,0 +1,39 @@
+//! `self-heal guard capture|restore RUN`: root's side of the rollback guard, as sudo starts it.
+
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use lexopt::{Arg, Parser};
+
+use super::{Misused, nothing_more, say};
+use crate::guard::{self, Refusal};
+
+const USAGE: &str = "it takes capture or restore, and a run id";
+
+/// Captures or restores.
+pub(super) fn run(mut args: Parser) -> anyhow::Result<ExitCode> {
+    let (what, run) = (word(&mut args)?, word(&mut args)?);
+    nothing_more(args)?;
+    let done = match what.as_str() {
+        "capture" => guard::capture(&run),
+        "restore" => guard::restore(&run),
+        _ => Err(Refusal::Misused(USAGE.to_owned())),
+    };
+    match done {
+        Ok(answer) => say(&answer),
+        Err(Refusal::Misused(why)) => Err(Misused(why).into()),
+        Err(Refusal::Failed(why)) => Err(anyhow!(why)),
+    }
+}
+
+/// The next word, if it is one; what it is made of is looked at where it is used.
+fn word(args: &mut Parser) -> anyhow::Result<String> {
+    match args.next()? {
+        Some(Arg::Value(word)) => {
+            let word = word.into_string();
+            Ok(word.map_err(|_| Misused(USAGE.to_owned()))?)
+        }
+        Some(other) => Err(other.unexpected().into()),
+        None => Err(Misused(USAGE.to_owned()).into()),
+    }
+}
