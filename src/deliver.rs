@@ -551,7 +551,5 @@ fn remove(
 /// # Errors
 /// The spool cannot be read.
 pub fn waiting(config: &Config) -> Result<Waiting, String> {
-    Spool::open(&config.state_dir)
-        .and_then(|spool| spool.waiting())
-        .map_err(|error| format!("spool: {error}"))
+    Spool::waiting(&config.state_dir).map_err(|error| format!("spool: {error}"))
 }

@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::judge::admit::{self, Admission, Stance};
+use crate::judge::pauses::Pauses;
 use crate::judge::record::Process;
 use crate::judge::storm::{self, Reservation};
 use crate::judge::{
-    Alert, AlertName, AllowList, Answer, Decision, Ending, Limits, Look, Proposal, Record, Run,
-    Time, Verdict, Why, decision,
+    Alert, AlertName, AllowList, Answer, Decision, Ended, Ending, Limits, Look, Proposal, Record,
+    Rollback, Run, Time, Verdict, Why, decision, run_id,
 };
+use crate::paging::{self, About};
 use crate::sys::catalog::{self, Handler, Lookup};
 use crate::sys::clock;
 use crate::sys::history::History;
@@ -26,15 +28,19 @@ use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
 use crate::wire::config::Config;
 use crate::wire::counters::Counters;
+use crate::wire::directives::Mode;
 use crate::wire::notification::{Notification, Posted};
 use crate::wire::records;
 use crate::wire::report::{self, Report};
 
 mod exclusion;
+mod observing;
+mod rollback;
 mod supervision;
 mod telling;
 
-use supervision::Supervised;
+use rollback::Undone;
+use supervision::{Program, Supervised};
 
 pub use telling::save_counters;
 
@@ -50,6 +56,8 @@ pub struct Healer<'a> {
     notification: &'a Notification,
     /// Or why there is none: then whatever needs a record is an error, and the gates before it still answer.
     store: Result<Store, StateError>,
+    /// What operators have paused, read once, or why that is not known.
+    pauses: Result<Pauses, String>,
     log: &'a mut Log,
     signals: &'a mut Signals,
     history: History,
@@ -70,6 +78,26 @@ struct Case<'a> {
     key: String,
     limits: Limits,
     timeout: Duration,
+}
+
+impl<'a> Case<'a> {
+    fn new(
+        config: &Config,
+        posted: &'a Posted,
+        name: &'a AlertName,
+        handler: &'a Handler,
+    ) -> Case<'a> {
+        let directives = &handler.directives;
+        Case {
+            posted,
+            alert: &posted.alert,
+            name,
+            handler,
+            key: records::key(&posted.alert),
+            limits: directives.overlay(&config.limits),
+            timeout: directives.timeout.unwrap_or(config.handler_timeout),
+        }
+    }
 }
 
 /// A verdict on its way to the report.
@@ -124,12 +152,17 @@ impl<'a> Healer<'a> {
             Ok(allowed) => (allowed, None),
             Err(why) => (AllowList::parse(""), Some(why)),
         };
+        let pauses = match &store {
+            Ok(store) => store.pauses().map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
         Ok(Healer {
             config,
             allowed,
             unlisted,
             notification,
             store,
+            pauses,
             log,
             signals,
             history: History::new(&config.state_dir),
@@ -146,6 +179,7 @@ impl<'a> Healer<'a> {
         let alert = &posted.alert;
         let mut found = None;
         let folder = &self.config.handler_dir;
+        let observe = self.config.observe;
         let look_up = |name: &AlertName| match catalog::find(folder, name) {
             Lookup::Missing => admit::Handler::Missing,
             Lookup::Unsafe(why) => {
@@ -153,12 +187,26 @@ impl<'a> Healer<'a> {
                 admit::Handler::Unsafe(why)
             }
             Lookup::Ready(handler) => {
+                let observe = observe || handler.directives.mode == Some(Mode::Observe);
                 found = Some((name.clone(), Some(handler)));
-                admit::Handler::Ready
+                admit::Handler::Ready(if observe {
+                    Stance::Observe
+                } else {
+                    Stance::Act
+                })
             }
         };
-        let admission = admit::admit(alert, &self.allowed, look_up, Stance::Act);
+        let pauses = &self.pauses;
+        let now = clock::now();
+        let paused = |name: &AlertName| match pauses {
+            Ok(pauses) => Ok(pauses
+                .in_effect(name.as_str(), alert.instance(), now)
+                .map(report::pause)),
+            Err(why) => Err(format!("whether it is paused is not known: {why}")),
+        };
+        let admission = admit::admit(alert, &self.allowed, look_up, paused);
         let (label, handler) = found.unzip();
+        let handler = handler.flatten();
         let (label, outcome) = match admission {
             Admission::Resolved => self.resolve(alert),
             Admission::Stopped(verdict, why) => {
@@ -170,13 +218,22 @@ impl<'a> Healer<'a> {
                     unlisted.map_or(why, |why| format!("the allow-list cannot be used: {why}"));
                 (label, Outcome::new(verdict, why))
             }
-            Admission::Candidate(name) => {
-                let outcome = match &handler.flatten() {
-                    Some(handler) => self.judge(posted, &name, handler),
-                    None => Outcome::error("the handler vanished"),
-                };
-                (label, outcome)
+            Admission::Paused(words) => {
+                self.hold(alert, now);
+                (label, Outcome::new(Verdict::Paused, words))
             }
+            Admission::Candidate(name) => (
+                label,
+                self.with(handler, |healer, handler| {
+                    healer.judge(posted, &name, handler)
+                }),
+            ),
+            Admission::Observed(name) => (
+                label,
+                self.with(handler, |healer, handler| {
+                    healer.observe(posted, &name, handler)
+                }),
+            ),
         };
         let kept_aside = self
             .store
@@ -198,6 +255,28 @@ impl<'a> Healer<'a> {
         self.report(alert, label, outcome)
     }
 
+    fn with(
+        &mut self,
+        handler: Option<Handler>,
+        act: impl FnOnce(&mut Self, &Handler) -> Outcome,
+    ) -> Outcome {
+        match &handler {
+            Some(handler) => act(self, handler),
+            None => Outcome::error("the handler vanished"),
+        }
+    }
+
+    /// Notes that a pause holds the alert back. That cannot always be noted, and it is paused all the same.
+    fn hold(&mut self, alert: &Alert, now: Time) {
+        let key = records::key(alert);
+        let hold = &mut |record: &Record| decision::hold(record, alert, now);
+        let held = self.store().and_then(|store| store.update(&key, now, hold));
+        if let Err(error) = held {
+            let error = error.to_string();
+            self.log.warn("not_held", &[("error", &error)]);
+        }
+    }
+
     /// What was counted, by alertname; `None` is what no handler's name can label.
     pub fn counted(self) -> BTreeMap<Option<AlertName>, Counters> {
         self.counters
@@ -208,7 +287,7 @@ impl<'a> Healer<'a> {
         let key = records::key(alert);
         match self.resolve_record(alert, &key) {
             Ok((name, outcome)) => (name, outcome),
-            Err(error) => (None, error.into()),
+            Err(outcome) => (None, outcome),
         }
     }
 
@@ -216,7 +295,7 @@ impl<'a> Healer<'a> {
         &mut self,
         alert: &Alert,
         key: &str,
-    ) -> Result<(Option<AlertName>, Outcome), StateError> {
+    ) -> Result<(Option<AlertName>, Outcome), Outcome> {
         let known = self.read(key)?;
         let name = AlertName::new(&known.alertname);
         if known == Record::default() {
@@ -240,33 +319,21 @@ impl<'a> Healer<'a> {
             }
             None => Outcome::error("the record was not changed"),
         };
-        self.hand_over(key, &record)?;
+        self.hand_over(key, &record, &self.about(alert))?;
         Ok((name, outcome))
     }
 
     fn judge(&mut self, posted: &Posted, name: &AlertName, handler: &Handler) -> Outcome {
-        let alert = &posted.alert;
-        let case = Case {
-            posted,
-            alert,
-            name,
-            handler,
-            key: records::key(alert),
-            limits: handler.directives.overlay(&self.config.limits),
-            timeout: handler
-                .directives
-                .timeout
-                .unwrap_or(self.config.handler_timeout),
-        };
+        let case = Case::new(self.config, posted, name, handler);
         match self.look(&case) {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(record)) => self.lock_and_run(&case, &record),
-            Err(error) => error.into(),
+            Err(outcome) => outcome,
         }
     }
 
     /// The record's answer without the lock, or the record that needs it.
-    fn look(&mut self, case: &Case<'_>) -> Result<Result<Outcome, Record>, StateError> {
+    fn look(&mut self, case: &Case<'_>) -> Result<Result<Outcome, Record>, Outcome> {
         let record = self.read(&case.key)?;
         let survivor = alive(&record);
         let now = clock::now();
@@ -291,7 +358,7 @@ impl<'a> Healer<'a> {
             answer = later;
         }
         self.note(Some(case.name), case.alert, &answer.notes);
-        self.hand_over(&case.key, &stored)?;
+        self.hand_over(&case.key, &stored, &self.about(case.alert))?;
         Ok(Ok(Outcome::from(&answer)))
     }
 
@@ -327,7 +394,7 @@ impl<'a> Healer<'a> {
     fn run_in_slot(&mut self, case: &Case<'_>, lock: &Lock) -> Outcome {
         match self.slot() {
             Ok(slot) => {
-                let outcome = self.run_under(case, lock).unwrap_or_else(Outcome::from);
+                let outcome = self.run_under(case, lock).unwrap_or_else(|outcome| outcome);
                 drop(slot);
                 outcome
             }
@@ -336,25 +403,25 @@ impl<'a> Healer<'a> {
     }
 
     /// Under lock and slot: the host's window, the decision, the run.
-    fn run_under(&mut self, case: &Case<'_>, lock: &Lock) -> Result<Outcome, StateError> {
+    fn run_under(&mut self, case: &Case<'_>, lock: &Lock) -> Result<Outcome, Outcome> {
         let record = self.read(&case.key)?;
-        if let Some(run) = &record.in_flight
-            && let Err(outcome) = self.examine_dead_run(case, run, lock)
-        {
-            return Ok(outcome);
+        let mut interrupted = Rollback::None;
+        if let Some(run) = &record.in_flight {
+            self.examine_dead_run(case, run, lock)?;
+            interrupted = self.roll_back_dead_run(case, &record, run, lock)?;
         }
         if self.signals.terminated() {
-            return Ok(Outcome::new(Verdict::Busy, TOLD_TO_END));
+            return Err(Outcome::new(Verdict::Busy, TOLD_TO_END));
         }
         let reserved = clock::now();
-        if let Some(outcome) = self.reserve(reserved)? {
-            return Ok(outcome);
-        }
-        let id = self.run_id(reserved);
+        self.reserve(reserved)?;
+        self.runs += 1;
+        let id = run_id::make(reserved, self.own.pid, self.runs, case.name);
         let proposal = Proposal {
             id: &id,
             timeout: case.timeout,
             supervisor: self.own,
+            interrupted,
         };
         let mut decided = None;
         let examined = record.in_flight;
@@ -380,15 +447,16 @@ impl<'a> Healer<'a> {
             Ok(record) => record,
             Err(error) => {
                 self.give_back(reserved);
-                return Err(error);
+                return Err(error.into());
             }
         };
+        let about = self.about(case.alert);
         match decided {
             Some(Decision::Run { run, notes }) => {
                 self.note(Some(case.name), case.alert, &notes);
-                if let Err(error) = self.hand_over(&case.key, &record) {
+                if let Err(outcome) = self.hand_over(&case.key, &record, &about) {
                     self.call_off(case, &run, reserved);
-                    return Err(error);
+                    return Err(outcome);
                 }
                 if self.signals.terminated() {
                     self.call_off(case, &run, reserved);
@@ -399,7 +467,7 @@ impl<'a> Healer<'a> {
             Some(Decision::Answer(answer)) => {
                 self.give_back(reserved);
                 self.note(Some(case.name), case.alert, &answer.notes);
-                self.hand_over(&case.key, &record)?;
+                self.hand_over(&case.key, &record, &about)?;
                 Ok(Outcome::from(&answer))
             }
             None => {
@@ -415,7 +483,8 @@ impl<'a> Healer<'a> {
         let now = clock::now();
         let settled = self.store().and_then(|store| {
             store.update(&case.key, now, &mut |record| {
-                decision::settle(record, run, Ending::NotStarted, &[], &case.limits, now).0
+                let never = Ended::cleanly(Ending::NotStarted);
+                decision::settle(record, run, &never, &case.limits, now).0
             })
         });
         if let Err(error) = settled {
@@ -424,30 +493,38 @@ impl<'a> Healer<'a> {
         }
     }
 
-    fn reserve(&mut self, now: Time) -> Result<Option<Outcome>, StateError> {
+    /// Reserves one run in the host's window.
+    fn reserve(&mut self, now: Time) -> Result<(), Outcome> {
         let limit = self.config.storm_limit;
         let mut got = Reservation::Granted { ends_storm: false };
-        self.store()?.update_host(now, &mut |host| {
+        let host = self.store()?.update_host(now, &mut |host| {
             let mut next = host.clone();
             got = storm::reserve(&mut next, limit, now);
             next
         })?;
+        let told = if host.owed.is_empty() {
+            Ok(())
+        } else {
+            let (config, log) = (self.config, &mut *self.log);
+            let store = self.store.as_mut().map_err(|error| error.again())?;
+            paging::hand_over_host(config, store, log).map_err(Outcome::error)
+        };
         match got {
             Reservation::Granted { ends_storm } => {
                 if ends_storm {
                     self.log.info("storm_over", &[]);
                 }
-                Ok(None)
+                told.inspect_err(|_| self.give_back(now))
             }
             Reservation::Storm { until, declared } => {
                 if declared {
                     let runs = limit.runs.to_string();
-                    self.log
-                        .error("escalation", &[("reason", "storm"), ("runs", &runs)]);
+                    self.log.warn("storm", &[("runs", &runs)]);
                 }
+                told?;
                 let until = crate::wire::timestamp::rfc3339(until);
                 let why = format!("the host's run limit is reached; frees at {until}");
-                Ok(Some(Outcome::new(Verdict::Storm, why)))
+                Err(Outcome::new(Verdict::Storm, why))
             }
         }
     }
@@ -467,34 +544,46 @@ impl<'a> Healer<'a> {
         }
     }
 
-    /// Unique on this host: no process has the same number twice within a millisecond.
-    fn run_id(&mut self, now: Time) -> String {
-        self.runs += 1;
-        format!("{:x}-{}-{}", now.0, self.own.pid, self.runs)
-    }
-
-    /// Runs the handler of an attempt that is counted, and settles it.
+    /// Runs the handler of an attempt that is counted, puts back what it changed if it fails, and settles it.
     fn run(
         &mut self,
         case: &Case<'_>,
         lock: &Lock,
         run: &Run,
         reserved: Time,
-    ) -> Result<Outcome, StateError> {
-        self.tell_intent(case, run);
+    ) -> Result<Outcome, Outcome> {
+        let snapshot = match self.snapshot(case, run) {
+            Ok(snapshot) => snapshot,
+            Err(outcome) => {
+                self.call_off(case, run, reserved);
+                return Err(outcome);
+            }
+        };
+        self.tell_intent(case, run, snapshot.as_deref());
         let Supervised {
             ending,
             elapsed,
             survivors,
             failure,
-        } = self.supervise(case, lock, run);
+            output_from,
+        } = self.supervise(case, lock, run, Program::of(case.handler));
         if matches!(ending, Ending::Exit(75) | Ending::NotStarted) {
             self.give_back(reserved);
         }
+        let undone = if snapshot.is_some() && ending.rolls_back() {
+            self.roll_back(case, lock, run)
+        } else {
+            Undone::default()
+        };
+        let ended = Ended {
+            ending,
+            survivors,
+            rollback: undone.rollback,
+        };
         let now = clock::now();
         let mut answer = None;
         let record = self.store()?.update(&case.key, now, &mut |record| {
-            let (next, said) = decision::settle(record, run, ending, &survivors, &case.limits, now);
+            let (next, said) = decision::settle(record, run, &ended, &case.limits, now);
             answer = Some(said);
             next
         });
@@ -502,18 +591,35 @@ impl<'a> Healer<'a> {
             (Ok(_), Some(answer)) => answer.verdict,
             _ => Verdict::Error,
         };
-        self.tell_result(case, run, ending, elapsed, verdict);
+        self.tell_result(case, run, &ended, elapsed, verdict);
         let record = record?;
         let Some(answer) = answer else {
-            return Ok(Outcome::error("the record was not changed"));
+            return Err(Outcome::error("the record was not changed"));
         };
         self.note(Some(case.name), case.alert, &answer.notes);
-        self.hand_over(&case.key, &record)?;
+        let about = About {
+            output_from,
+            detail: undone.failure.clone(),
+            ..self.about(case.alert)
+        };
+        self.hand_over(&case.key, &record, &about)?;
         let mut outcome = Outcome::from(&answer);
-        if let Some(failure) = failure {
-            outcome.detail = format!("{}: {failure}", outcome.detail);
+        for more in failure.iter().chain(undone.words.iter()) {
+            outcome.detail = format!("{}; {more}", outcome.detail);
         }
         Ok(outcome)
+    }
+
+    /// What a page about this alert can say.
+    fn about<'b>(&self, alert: &'b Alert) -> About<'b>
+    where
+        'a: 'b,
+    {
+        About {
+            alert: Some(alert),
+            notification: Some(self.notification),
+            ..About::default()
+        }
     }
 
     fn store(&mut self) -> Result<&mut Store, StateError> {

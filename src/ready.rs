@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::deliver;
 use crate::judge::{AlertName, AllowList};
 use crate::sys::catalog::{self, Lookup};
+use crate::sys::escalator;
 use crate::sys::history::History;
 use crate::sys::log::Log;
 use crate::sys::state::file::Store;
@@ -71,7 +73,37 @@ pub fn problems(config: &Config, log: &mut Log) -> Vec<String> {
             ));
         }
     }
+    problems.extend(pages(config));
     problems.append(&mut log.failures);
+    problems
+}
+
+/// What keeps a page from its person.
+fn pages(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    match deliver::waiting(config) {
+        Ok(waiting) => {
+            let looked_at = [
+                (waiting.failed, "refused for good"),
+                (waiting.damaged, "damaged in the spool"),
+            ];
+            for (count, what) in looked_at.into_iter().filter(|(count, _)| *count > 0) {
+                problems.push(format!("pages {what}: {count}; self-heal drain --list"));
+            }
+        }
+        Err(why) => problems.push(why),
+    }
+    match escalator::find(&config.escalate_dir) {
+        Ok(found) => {
+            let refused = found.refused.iter().map(|(_, why)| why);
+            problems.extend(
+                refused
+                    .chain(&found.odd)
+                    .map(|why| format!("escalator: {why}")),
+            );
+        }
+        Err(why) => problems.push(format!("HEAL_ESCALATE_DIR: {why}")),
+    }
     problems
 }
 

@@ -4,20 +4,24 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use crate::deliver::{self, Bound};
 use crate::heal::{self, Healer};
+use crate::judge::delivery::EventName;
+use crate::paging;
 use crate::ready;
 use crate::sys::accounts::Accounts;
 use crate::sys::connection::{self, Connection, Read, Unread};
 use crate::sys::log::Log;
 use crate::sys::peer::{self, Peer};
 use crate::sys::signals::{self, Signals};
+use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
-use crate::sys::{counters, handler, identity, inherited, settings, token};
+use crate::sys::{clock, counters, handler, identity, inherited, settings, token};
 use crate::wire::config::{self, Config};
 use crate::wire::counters::Counters;
 use crate::wire::exposition::{self, Gauges};
 use crate::wire::http::{self, Head, Method, Progress, Reader, Refusal, Request, Response, Status};
-use crate::wire::notification;
+use crate::wire::notification::{self, Notification};
 use crate::wire::report;
 use crate::wire::token::Token;
 
@@ -152,6 +156,9 @@ impl Session {
             );
         }
         self.connection.finish(reply.unread);
+        if self.problems.is_empty() {
+            send_pages(&self.config, &mut self.log, &mut self.signals);
+        }
         exit
     }
 
@@ -308,12 +315,13 @@ impl Session {
             .and_then(|store| store.list())
             .map_err(|error| error.to_string())
             .and_then(|records| {
+                let waiting = deliver::waiting(&self.config)?;
                 counters::all(&self.config.state_dir)
-                    .map(|counters| (records, counters))
+                    .map(|counters| (records, waiting, counters))
                     .map_err(|error| format!("metrics: {error}"))
             });
         match gathered {
-            Ok((records, counters)) => {
+            Ok((records, waiting, counters)) => {
                 let mut gauges = Gauges::default();
                 for (_, record) in &records {
                     if record.breaker_open() {
@@ -323,7 +331,9 @@ impl Session {
                             .or_default() += 1;
                     }
                     gauges.in_flight += u64::from(record.in_flight.is_some());
+                    gauges.escalations_pending += record.owed.len() as u64;
                 }
+                gauges.escalations_pending += waiting.all() as u64;
                 let text = exposition::render(&counters, &gauges, VERSION);
                 Response::new(Status::Ok200, exposition::CONTENT_TYPE, text)
             }
@@ -351,15 +361,14 @@ impl Session {
         }
         if notification.truncated > 0 {
             let values = [
-                ("reason", "truncated"),
-                ("alerts", &notification.truncated.to_string()),
+                ("alerts", &*notification.truncated.to_string()),
                 ("group_key", &notification.group_key),
                 (
                     "detail",
                     "the sender cut alerts off and never delivers them: set max_alerts: 0",
                 ),
             ];
-            self.log.error("escalation", &values);
+            self.log.error("truncated", &values);
         }
         let allowed = ready::allow_list(&self.config);
         match &allowed {
@@ -370,7 +379,8 @@ impl Session {
             }
             Err(why) => self.log.error("allow_list", &[("problem", why)]),
         }
-        let store = Store::open(&self.config.state_dir);
+        let mut store = Store::open(&self.config.state_dir);
+        let told = self.tell_group(&mut store, &notification);
         let peer = self.peer.to_string();
         let (log, signals) = (&mut self.log, &mut self.signals);
         let healer = Healer::new(
@@ -399,7 +409,7 @@ impl Session {
             counted.entry(None).or_default().truncated = notification.truncated;
         }
         heal::save_counters(&self.config, &mut self.log, counted);
-        let settled = reports.iter().all(|report| report.verdict.settled());
+        let settled = told && reports.iter().all(|report| report.verdict.settled());
         let status = if settled || self.config.unsettled_status == 200 {
             Status::Ok200
         } else {
@@ -411,6 +421,37 @@ impl Session {
             report::body(&reports, notification.truncated),
         )
     }
+}
+
+impl Session {
+    /// Whether a group that was cut off has been told of, or need not be: else the sender has to ask again.
+    fn tell_group(
+        &mut self,
+        store: &mut Result<Store, StateError>,
+        notification: &Notification,
+    ) -> bool {
+        let told = match store {
+            Ok(store) => paging::group(&self.config, store, &mut self.log, notification),
+            Err(_) if notification.truncated == 0 => Ok(()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = &told {
+            self.log.error("group_not_told", &[("error", why)]);
+        }
+        told.is_ok()
+    }
+}
+
+/// Sends what is due in the spool: only now, with nobody waiting for a byte of this process any more. What keeps it
+/// from being sent is in the log; the next process tries again.
+fn send_pages(config: &Config, log: &mut Log, signals: &mut Signals) {
+    let mut store = Store::open(&config.state_dir);
+    let mut struck = |name: &EventName, key: &str| match &mut store {
+        Ok(store) => paging::strike(store, name, key),
+        Err(error) => Err(error.to_string()),
+    };
+    let bound = &Bound::CONNECTION;
+    let _ = deliver::deliver(config, log, signals, &clock::now, bound, &mut struck);
 }
 
 impl Access {

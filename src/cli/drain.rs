@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use lexopt::{Arg, Parser, ValueExt};
 
 use super::{Misused, NO, say};
-use crate::deliver::drain::{self, Done, Order, Owed, Trouble};
+use crate::deliver::drain::{self, Done, Order, Trouble};
 
 pub(super) fn run(mut args: Parser) -> anyhow::Result<ExitCode> {
     let mut order = Order::Deliver;
@@ -24,11 +24,7 @@ pub(super) fn run(mut args: Parser) -> anyhow::Result<ExitCode> {
         }
         order = next;
     }
-    let mut owed = Owed {
-        sweep: &mut |_, _| Ok(()),
-        struck: &mut |_, _| Ok(()),
-    };
-    match drain::command(&order, &mut owed) {
+    match drain::command(&order) {
         Ok(Done { text, yes }) => {
             say(&text)?;
             Ok(if yes {

@@ -1,12 +1,17 @@
 //! `self-heal drain`: what is in the spool is delivered, shown, tried again or discarded. For a timer, and for an
 //! operator with a page that is stuck.
 
+use std::cell::RefCell;
+
 use super::{Bound, Courier, Round, Strike, deliver, escalators, settle, waiting};
 use crate::judge::Time;
 use crate::judge::delivery::{self, Action, Event, EventName, Mark, Place, Stage, Standing};
+use crate::paging;
 use crate::sys::log::Log;
 use crate::sys::signals::{self, Signals};
 use crate::sys::spool::{Listing, Spool};
+use crate::sys::state::StateError;
+use crate::sys::state::file::Store;
 use crate::sys::{clock, escalator, handler, identity, inherited, settings};
 use crate::wire::config::Config;
 use crate::wire::timestamp::rfc3339;
@@ -55,7 +60,7 @@ pub struct Owed<'a> {
 ///
 /// # Errors
 /// As [`Trouble`] has it.
-pub fn command(order: &Order, owed: &mut Owed<'_>) -> Result<Done, Trouble> {
+pub fn command(order: &Order) -> Result<Done, Trouble> {
     let broken = |error: &dyn std::fmt::Display| Trouble::Broken(error.to_string());
     let child_ignored = signals::child_ignored().unwrap_or(false);
     if child_ignored && *order == Order::Deliver {
@@ -68,6 +73,21 @@ pub fn command(order: &Order, owed: &mut Owed<'_>) -> Result<Done, Trouble> {
     handler::setup_process().map_err(|error| broken(&error))?;
     let config = config()?;
     let mut log = Log::open(&config.log_dir, true, config.syslog);
+    let store = RefCell::new(Store::open(&config.state_dir));
+    let unusable = |error: &StateError| error.to_string();
+    let owed = &mut Owed {
+        sweep: &mut |config, log| match &mut *store.borrow_mut() {
+            Ok(store) => match paging::sweep(config, store, log).as_slice() {
+                [] => Ok(()),
+                problems => Err(problems.join("; ")),
+            },
+            Err(error) => Err(unusable(error)),
+        },
+        struck: &mut |name, key| match &mut *store.borrow_mut() {
+            Ok(store) => paging::strike(store, name, key),
+            Err(error) => Err(unusable(error)),
+        },
+    };
     match order {
         Order::Deliver => everything(&config, &mut log, &mut signals, &clock::now, owed)
             .map(|()| left(&config))

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::{Case, Healer, Outcome, TOLD_TO_END};
 use crate::judge::record::Process;
-use crate::judge::{Record, Run, Verdict, Why, decision};
+use crate::judge::{Record, Run, Verdict, Why, pages};
+use crate::paging::About;
 use crate::sys::lock::{self, Lock, Scope, Tried};
 use crate::sys::process::{self, ProcessId};
 use crate::sys::slots::{self, Slot};
-use crate::sys::state::StateError;
 use crate::sys::{clock, files, leftovers};
 use crate::wire::directives::LockScope;
 use crate::wire::holder::Holder;
@@ -75,9 +75,7 @@ impl<'a> Healer<'a> {
         let left = leftovers::out_of_reach(holder)
             .map_err(|e| Outcome::error(format!("what is left of run {}: {e}", holder.run_id)))?;
         match left.first() {
-            Some(survivor) => self
-                .put_on_record(&holder.key, *survivor)
-                .map_err(Outcome::from),
+            Some(survivor) => self.put_on_record(&holder.key, *survivor),
             None => Ok(()),
         }
     }
@@ -171,11 +169,15 @@ impl<'a> Healer<'a> {
         ))
     }
 
-    fn put_on_record(&mut self, key: &str, survivor: Process) -> Result<(), StateError> {
+    fn put_on_record(&mut self, key: &str, survivor: Process) -> Result<(), Outcome> {
         let now = clock::now();
-        let stuck = &mut |record: &Record| decision::stuck(record, survivor, now);
+        let stuck = &mut |record: &Record| pages::stuck(record, survivor, now);
         let record = self.store()?.update(key, now, stuck)?;
-        self.hand_over(key, &record)
+        let about = About {
+            detail: format!("Process {}.", survivor.pid),
+            ..About::default()
+        };
+        self.hand_over(key, &record, &about)
     }
 
     /// The lock is ours, yet a run is noted in flight: its supervisor died, or the lock file was removed under it.

@@ -1,10 +1,12 @@
 //! One handler, from its environment to how it ended.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Case, Healer};
 use crate::judge::record::Process;
 use crate::judge::{Ending, Run};
+use crate::sys::catalog::{Handler, Hook};
 use crate::sys::handler::{self, Exit, Invocation};
 use crate::sys::lock::Lock;
 use crate::sys::{files, identity};
@@ -23,21 +25,58 @@ pub(super) struct Supervised {
     pub(super) survivors: Vec<Process>,
     /// What the machine said when it failed.
     pub(super) failure: Option<String>,
+    /// Where its output begins in the handler's log.
+    pub(super) output_from: u64,
+}
+
+/// What is run for an alert: its handler, or the hook behind it.
+#[derive(Clone, Copy)]
+pub(super) struct Program<'a> {
+    path: &'a Path,
+    interpreter: Option<&'static Path>,
+}
+
+impl<'a> Program<'a> {
+    pub(super) fn of(handler: &'a Handler) -> Program<'a> {
+        Program {
+            path: &handler.path,
+            interpreter: handler.interpreter,
+        }
+    }
+
+    pub(super) fn hook(hook: &'a Hook) -> Program<'a> {
+        Program {
+            path: &hook.path,
+            interpreter: hook.interpreter,
+        }
+    }
 }
 
 impl Supervised {
-    fn failed(ending: Ending, survivors: Vec<Process>, failure: String) -> Supervised {
+    fn failed(
+        ending: Ending,
+        survivors: Vec<Process>,
+        failure: String,
+        output_from: u64,
+    ) -> Supervised {
         Supervised {
             ending,
             elapsed: None,
             survivors,
             failure: Some(failure),
+            output_from,
         }
     }
 }
 
 impl<'a> Healer<'a> {
-    pub(super) fn supervise(&mut self, case: &Case<'_>, lock: &Lock, run: &Run) -> Supervised {
+    pub(super) fn supervise(
+        &mut self,
+        case: &Case<'_>,
+        lock: &Lock,
+        run: &Run,
+        program: Program<'_>,
+    ) -> Supervised {
         let context = Context {
             home: &identity::home(),
             backup_dir: &self.config.backup_dir.to_string_lossy(),
@@ -65,12 +104,13 @@ impl<'a> Healer<'a> {
                 None
             }
         };
+        let output_from = log.as_ref().map_or(0, files::length);
         let fingerprint = case.alert.fingerprint.as_deref().unwrap_or("");
         let locks = lock.descriptors();
         let stdin = self.notification.handler_input(case.posted);
         let started = handler::start(&Invocation {
-            program: &case.handler.path,
-            interpreter: case.handler.interpreter,
+            program: program.path,
+            interpreter: program.interpreter,
             args: &[case.alert.instance(), case.name.as_str(), fingerprint],
             env: &environment.variables,
             stdin: &stdin,
@@ -85,7 +125,12 @@ impl<'a> Healer<'a> {
             Err(error) => {
                 let values = [("run_id", run.id.as_str()), ("error", &error.to_string())];
                 self.log.error("run_not_started", &values);
-                return Supervised::failed(Ending::NotStarted, Vec::new(), error.to_string());
+                return Supervised::failed(
+                    Ending::NotStarted,
+                    Vec::new(),
+                    error.to_string(),
+                    output_from,
+                );
             }
         };
         let session = Process::from(running.session());
@@ -109,13 +154,14 @@ impl<'a> Healer<'a> {
                     elapsed: Some(ended.elapsed),
                     survivors: ended.survivors.into_iter().map(Process::from).collect(),
                     failure: None,
+                    output_from,
                 }
             }
             Err(error) => {
                 let values = [("run_id", run.id.as_str()), ("error", &error.to_string())];
                 self.log.error("run_lost", &values);
                 // It may be alive: the alert stays busy for as long as it is.
-                Supervised::failed(Ending::Lost, vec![session], error.to_string())
+                Supervised::failed(Ending::Lost, vec![session], error.to_string(), output_from)
             }
         }
     }

@@ -1,14 +1,14 @@
 //! What the outside is told: log, history, counts and pages. Nothing here stands in the way of a heal.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Case, Healer, Outcome};
-use crate::judge::record::PageKind;
-use crate::judge::{Alert, AlertName, Ending, Note, Record, Run, Verdict, alert::cut, decision};
+use crate::judge::{Alert, AlertName, Ended, Ending, Note, Record, Run, Verdict, alert::cut};
+use crate::paging::{self, About};
+use crate::sys::counters;
 use crate::sys::log::Log;
-use crate::sys::state::StateError;
-use crate::sys::{clock, counters};
 use crate::wire::config::Config;
 use crate::wire::counters::Counters;
 use crate::wire::history::{Event, RunLine};
@@ -56,7 +56,7 @@ impl<'a> Healer<'a> {
         }
     }
 
-    pub(super) fn tell_intent(&mut self, case: &Case<'_>, run: &Run) {
+    pub(super) fn tell_intent(&mut self, case: &Case<'_>, run: &Run, snapshot: Option<&Path>) {
         let attempt = run.attempt.to_string();
         let handler = case.handler.path.display().to_string();
         let values = [
@@ -67,7 +67,8 @@ impl<'a> Healer<'a> {
             ("handler", &handler),
         ];
         self.log.info("run_start", &values);
-        let line = self.run_line(case.alert, run);
+        let line = self.run_line(case.alert, &run.id, run.attempt);
+        let snapshot = snapshot.map(Path::to_string_lossy);
         let timeout_ms = u64::try_from(case.timeout.as_millis()).unwrap_or(u64::MAX);
         let sha256 = &case.handler.sha256;
         let event = Event::Intent {
@@ -75,6 +76,7 @@ impl<'a> Healer<'a> {
             handler: &handler,
             handler_sha256: sha256,
             timeout_ms,
+            snapshot: snapshot.as_deref(),
         };
         let told = self.history.append(&event);
         self.told(told);
@@ -84,10 +86,11 @@ impl<'a> Healer<'a> {
         &mut self,
         case: &Case<'_>,
         run: &Run,
-        ending: Ending,
+        ended: &Ended,
         elapsed: Option<Duration>,
         verdict: Verdict,
     ) {
+        let ending = ended.ending;
         let outcome = report::outcome(ending);
         let duration_ms = elapsed.map(|e| u64::try_from(e.as_millis()).unwrap_or(u64::MAX));
         let counters = self.counters.entry(Some(case.name.clone())).or_default();
@@ -113,7 +116,7 @@ impl<'a> Healer<'a> {
             Ending::Exit(code) => Some(code),
             _ => None,
         };
-        let run = self.run_line(case.alert, run);
+        let run = self.run_line(case.alert, &run.id, run.attempt);
         let verdict = Some(verdict.as_str());
         let event = Event::Result {
             run,
@@ -122,20 +125,26 @@ impl<'a> Healer<'a> {
             outcome,
             duration_ms,
             verdict,
+            rollback: report::rollback(ended.rollback),
         };
         let told = self.history.append(&event);
         self.told(told);
     }
 
-    pub(super) fn run_line<'b>(&'b self, alert: &'b Alert, run: &'b Run) -> RunLine<'b> {
+    pub(super) fn run_line<'b>(
+        &'b self,
+        alert: &'b Alert,
+        run_id: &'b str,
+        attempt: u32,
+    ) -> RunLine<'b> {
         RunLine {
-            run_id: &run.id,
+            run_id,
             alertname: alert.name(),
             instance: alert.instance(),
             fingerprint: alert.fingerprint.as_deref().unwrap_or(""),
             group_key: cut(&self.notification.group_key, GROUP_KEY),
             peer: &self.peer,
-            attempt: run.attempt,
+            attempt,
         }
     }
 
@@ -185,7 +194,7 @@ impl<'a> Healer<'a> {
                 Note::Ineffective(_) => counters.ineffective += 1,
                 Note::Interrupted(run) => {
                     Counters::bump(&mut counters.outcomes, "interrupted");
-                    let run = self.run_line(alert, run);
+                    let run = self.run_line(alert, &run.id, run.attempt);
                     let event = Event::Result {
                         run,
                         handler_sha256: None,
@@ -193,6 +202,7 @@ impl<'a> Healer<'a> {
                         outcome: "interrupted",
                         duration_ms: None,
                         verdict: None,
+                        rollback: None,
                     };
                     let told = self.history.append(&event);
                     self.told(told);
@@ -202,37 +212,18 @@ impl<'a> Healer<'a> {
         }
     }
 
-    /// Hands the pages that the record owes to whoever tells people, then strikes them. The log and
-    /// syslog are who that is; the shipped Alertmanager route pages a person on its own.
-    pub(super) fn hand_over(&mut self, key: &str, record: &Record) -> Result<(), StateError> {
+    /// Puts the pages that the record owes into the spool.
+    pub(super) fn hand_over(
+        &mut self,
+        key: &str,
+        record: &Record,
+        about: &About<'_>,
+    ) -> Result<(), Outcome> {
         if record.owed.is_empty() {
             return Ok(());
         }
-        for page in &record.owed {
-            let (event, reason, words) = match page.what {
-                PageKind::Trigger(reason) => {
-                    ("escalation", reason.as_str(), report::opening(reason))
-                }
-                PageKind::Resolve => ("escalation_over", "", ""),
-            };
-            let values = [
-                ("alertname", record.alertname.as_str()),
-                ("instance", &record.instance),
-                ("key", key),
-                ("reason", reason),
-                ("detail", words),
-            ];
-            if event == "escalation" {
-                self.log.error(event, &values);
-            } else {
-                self.log.info(event, &values);
-            }
-        }
-        let now = clock::now();
-        let told = &record.owed;
-        self.store()?
-            .update(key, now, &mut |record| decision::handed_over(record, told))?;
-        Ok(())
+        let store = self.store.as_mut().map_err(|error| error.again())?;
+        paging::hand_over(self.config, store, self.log, key, about).map_err(Outcome::error)
     }
 }
 

@@ -11,17 +11,15 @@ pub enum Handler {
     Missing,
     /// There is one that must not be run, and why.
     Unsafe(String),
-    /// There is one that may be run.
-    Ready,
+    /// There is one that may be run, and what it wants.
+    Ready(Stance),
 }
 
-/// What an operator wants of this alert.
+/// What is wanted of an alert that may be healed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stance {
     /// Heal it.
     Act,
-    /// Leave it to the operator.
-    Paused,
     /// Judge it and run nothing.
     Observe,
 }
@@ -33,17 +31,22 @@ pub enum Admission {
     Resolved,
     /// Stopped: the verdict, and the gate's reason for a person.
     Stopped(Verdict, String),
+    /// An operator's pause holds it back, and its words.
+    Paused(String),
+    /// To be judged by its record, and only told.
+    Observed(AlertName),
     /// To be judged by its record.
     Candidate(AlertName),
 }
 
 /// Takes an alert through the gates in the order of the documentation. `handler` is asked only for a safe name
-/// on an allowed instance.
+/// on an allowed instance, `paused` only where there is a handler: it gives the words of the pause in effect,
+/// or why it cannot be known whether there is one.
 pub fn admit(
     alert: &Alert,
     allowed: &AllowList,
     handler: impl FnOnce(&AlertName) -> Handler,
-    stance: Stance,
+    paused: impl FnOnce(&AlertName) -> Result<Option<String>, String>,
 ) -> Admission {
     if alert.status == Status::Resolved {
         return Admission::Resolved;
@@ -64,22 +67,19 @@ pub fn admit(
         let why = "the instance is not on the allow-list".to_owned();
         return Admission::Stopped(Verdict::NotAllowed, why);
     }
-    match handler(&name) {
+    let stance = match handler(&name) {
         Handler::Missing => {
             let why = "no handler of that name".to_owned();
             return Admission::Stopped(Verdict::NoHandler, why);
         }
         Handler::Unsafe(why) => return Admission::Stopped(Verdict::UnsafeHandler, why),
-        Handler::Ready => {}
-    }
-    match stance {
-        Stance::Act => Admission::Candidate(name),
-        Stance::Paused => {
-            Admission::Stopped(Verdict::Paused, "an operator paused healing".to_owned())
-        }
-        Stance::Observe => {
-            Admission::Stopped(Verdict::Observed, "observing: nothing is run".to_owned())
-        }
+        Handler::Ready(stance) => stance,
+    };
+    match (paused(&name), stance) {
+        (Err(why), _) => Admission::Stopped(Verdict::Error, why),
+        (Ok(Some(words)), _) => Admission::Paused(words),
+        (Ok(None), Stance::Act) => Admission::Candidate(name),
+        (Ok(None), Stance::Observe) => Admission::Observed(name),
     }
 }
 
@@ -104,77 +104,72 @@ mod tests {
         }
     }
 
-    fn verdict(labels: &[(&str, &str)], handler: Handler, stance: Stance) -> Option<Verdict> {
+    fn verdict(
+        labels: &[(&str, &str)],
+        handler: Handler,
+        paused: Result<Option<String>, String>,
+    ) -> Option<Verdict> {
         let list = AllowList::parse("web-1\n");
-        match admit(&alert(labels, Status::Firing), &list, |_| handler, stance) {
+        let firing = alert(labels, Status::Firing);
+        match admit(&firing, &list, |_| handler, |_| paused) {
             Admission::Stopped(verdict, why) => {
                 assert!(!why.is_empty());
                 Some(verdict)
             }
+            Admission::Paused(words) => {
+                assert_eq!(words, "by ann");
+                Some(Verdict::Paused)
+            }
+            Admission::Observed(_) => Some(Verdict::Observed),
             Admission::Candidate(_) => None,
             Admission::Resolved => Some(Verdict::Resolved),
         }
     }
 
-    type Case = (
-        &'static [(&'static str, &'static str)],
-        Handler,
-        Stance,
-        Option<Verdict>,
-    );
-
     #[test]
     fn the_gates_stand_in_this_order() {
         const GOOD: &[(&str, &str)] = &[("alertname", "A"), ("instance", "web-1:9100")];
         let unsafe_ = || Handler::Unsafe("mode 0777".into());
-        let cases: [Case; 9] = [
-            (GOOD, Handler::Ready, Stance::Act, None),
-            (GOOD, Handler::Ready, Stance::Paused, Some(Verdict::Paused)),
-            (
-                GOOD,
-                Handler::Ready,
-                Stance::Observe,
-                Some(Verdict::Observed),
-            ),
-            (
-                GOOD,
-                unsafe_(),
-                Stance::Paused,
-                Some(Verdict::UnsafeHandler),
-            ),
-            (
-                GOOD,
-                Handler::Missing,
-                Stance::Paused,
-                Some(Verdict::NoHandler),
-            ),
+        let ready = || Handler::Ready(Stance::Act);
+        let observing = || Handler::Ready(Stance::Observe);
+        let free = || Ok(None);
+        let paused = || Ok(Some("by ann".to_owned()));
+        let unknown = || Err("damaged".to_owned());
+        for (labels, handler, pause, want) in [
+            (GOOD, ready(), free(), None),
+            (GOOD, ready(), paused(), Some(Verdict::Paused)),
+            (GOOD, ready(), unknown(), Some(Verdict::Error)),
+            (GOOD, observing(), free(), Some(Verdict::Observed)),
+            (GOOD, observing(), paused(), Some(Verdict::Paused)),
+            (GOOD, observing(), unknown(), Some(Verdict::Error)),
+            (GOOD, unsafe_(), paused(), Some(Verdict::UnsafeHandler)),
+            (GOOD, Handler::Missing, unknown(), Some(Verdict::NoHandler)),
             (
                 &[("alertname", "A")],
                 unsafe_(),
-                Stance::Act,
+                free(),
                 Some(Verdict::NotAllowed),
             ),
             (
                 &[("alertname", "A"), ("instance", "web-10")],
                 unsafe_(),
-                Stance::Act,
+                paused(),
                 Some(Verdict::NotAllowed),
             ),
             (
                 &[("instance", "web-10")],
                 unsafe_(),
-                Stance::Act,
+                free(),
                 Some(Verdict::NoHandler),
             ),
             (
                 &[("alertname", "../A"), ("instance", "web-1")],
-                Handler::Ready,
-                Stance::Act,
+                ready(),
+                free(),
                 Some(Verdict::NoHandler),
             ),
-        ];
-        for (labels, handler, stance, want) in cases {
-            assert_eq!(verdict(labels, handler, stance), want, "{labels:?}");
+        ] {
+            assert_eq!(verdict(labels, handler, pause), want, "{labels:?}");
         }
     }
 
@@ -185,7 +180,7 @@ mod tests {
             &alert(&[], Status::Resolved),
             &none,
             |_| Handler::Unsafe(String::new()),
-            Stance::Paused,
+            |_| Err("damaged".to_owned()),
         );
         assert_eq!(seen, Admission::Resolved);
     }

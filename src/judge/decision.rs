@@ -5,8 +5,10 @@
 use std::time::Duration;
 
 use super::alert::{Alert, cut};
+use super::ending::{Ending, Rollback};
 use super::limits::Limits;
-use super::record::{Breaker, Episode, Page, PageKind, Process, Reason, Record, Run};
+use super::pages;
+use super::record::{Attempt, Breaker, Episode, Process, Reason, Record, Run};
 use super::time::Time;
 use super::verdict::Verdict;
 
@@ -42,28 +44,6 @@ pub enum Why {
     StaleResolved,
     /// The sender says it is over.
     Over,
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The handler exited with this code.
-    Exit(i32),
-    /// A signal ended it.
-    Signal(i32),
-    /// It was ended past its timeout.
-    TimedOut,
-    /// It never started.
-    NotStarted,
-    /// It started, and how it ended cannot be known.
-    Lost,
-}
-
-impl Ending {
-    /// Exit 0, and only that.
-    pub fn healed(self) -> bool {
-        self == Ending::Exit(0)
-    }
 }
 
 /// Something worth a line in the log and a count, beside the verdict.
@@ -128,6 +108,30 @@ pub struct Proposal<'a> {
     pub timeout: Duration,
     /// The process that would supervise it.
     pub supervisor: Process,
+    /// What became of what an interrupted run had changed.
+    pub interrupted: Rollback,
+}
+
+/// How a run ended, and what it left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub ending: Ending,
+    /// What a timed-out run left that may not be signalled.
+    pub survivors: Vec<Process>,
+    /// What became of what it had changed.
+    pub rollback: Rollback,
+}
+
+impl Ended {
+    /// Ended so, with nothing left and nothing to be put back.
+    pub fn cleanly(ending: Ending) -> Ended {
+        Ended {
+            ending,
+            survivors: Vec::new(),
+            rollback: Rollback::None,
+        }
+    }
 }
 
 /// Judges a firing alert without its lock. The record comes back changed only together with an
@@ -172,7 +176,14 @@ pub fn decide(
     let mut next = record.clone();
     let mut notes = Vec::new();
     if let Some(run) = next.in_flight.take() {
-        interrupt(&mut next, &run, limits, now, &mut notes);
+        interrupt(
+            &mut next,
+            &run,
+            proposal.interrupted,
+            limits,
+            now,
+            &mut notes,
+        );
         notes.push(Note::Interrupted(run));
     }
     match judge(&mut next, alert, limits, survivor, now, &mut notes) {
@@ -196,9 +207,7 @@ pub fn decide(
                 probe,
                 supervisor: proposal.supervisor,
             };
-            next.alertname = cut(alert.name(), Record::TEXT).to_owned();
-            next.instance = cut(alert.instance(), Record::TEXT).to_owned();
-            next.fingerprint = alert.fingerprint.clone().unwrap_or_default();
+            name(&mut next, alert);
             // One more than any window counts: this one may yet be taken out again.
             let most = limits
                 .run_limits
@@ -213,15 +222,17 @@ pub fn decide(
     }
 }
 
-/// Records how a run ended. `survivors` are what a timed-out run left that may not be signalled.
+/// Records how a run ended.
 pub fn settle(
     record: &Record,
     run: &Run,
-    ending: Ending,
-    survivors: &[Process],
+    ended: &Ended,
     limits: &Limits,
     now: Time,
 ) -> (Record, Answer) {
+    let Ended {
+        ending, rollback, ..
+    } = *ended;
     let mut next = record.clone();
     let mut notes = Vec::new();
     let answer = |verdict, why, notes| Answer {
@@ -248,17 +259,14 @@ pub fn settle(
         return (next, answer(Verdict::Error, Why::Ended(ending), notes));
     }
     next.last_end = Some(now);
-    next.survivors = survivors.to_vec();
-    if next
-        .page
-        .is_some_and(|reason| matches!(reason, Reason::Interrupted | Reason::Survivor))
-    {
-        end_run_page(&mut next, now);
-    }
-    if let Some(survivor) = survivors.first() {
+    remember(&mut next, run, Some(ending), rollback, now);
+    next.survivors.clone_from(&ended.survivors);
+    pages::end_run(&mut next, now);
+    if let Some(survivor) = ended.survivors.first() {
         notes.push(Note::Survivor(*survivor));
-        page(&mut next, Reason::Survivor, now);
+        pages::begin(&mut next, Reason::Survivor, now);
     }
+    let failed_rollback = rollback == Rollback::Failed;
     let over = next.episode.as_ref().is_some_and(|e| e.closed_at.is_some());
     if over {
         if ending.healed() {
@@ -270,6 +278,9 @@ pub fn settle(
         }
         if ending == Ending::Exit(75) {
             uncount(&mut next, run);
+        }
+        if failed_rollback {
+            pages::begin(&mut next, Reason::Rollback, now);
         }
         return (
             next,
@@ -288,6 +299,15 @@ pub fn settle(
             (Verdict::Healed, Why::Ended(ending))
         }
         Ending::Exit(75) => defer(&mut next, run, limits, now, &mut notes),
+        _ if failed_rollback => {
+            // The next attempt would take what is broken now for what was there before.
+            count_failure(&mut next, now, limits);
+            if next.breaker.is_some() {
+                pages::begin(&mut next, Reason::Rollback, now);
+            }
+            open(&mut next, Reason::Rollback, limits, now, &mut notes);
+            (Verdict::Tripped, Why::Tripped(ending, Reason::Rollback))
+        }
         Ending::Exit(2) => {
             count_failure(&mut next, now, limits);
             open(&mut next, Reason::GaveUp, limits, now, &mut notes);
@@ -320,11 +340,13 @@ pub fn resolve(record: &Record, alert: &Alert, limits: &Limits, now: Time) -> (R
     };
     let starts_at = alert.starts_at.unwrap_or_default();
     let Some(episode) = next.episode.as_mut() else {
+        next.held_since = None;
         return (next, answer(Why::Over, notes));
     };
     if alert.ends_at.is_some_and(|end| end < episode.starts_at) {
         return (next, answer(Why::StaleResolved, notes));
     }
+    next.held_since = None;
     let again = episode.closed_at.is_some() && starts_at <= episode.starts_at;
     episode.starts_at = episode.starts_at.max(starts_at);
     if again {
@@ -340,29 +362,45 @@ pub fn resolve(record: &Record, alert: &Alert, limits: &Limits, now: Time) -> (R
         }
         Some(breaker) => {
             notes.push(Note::Closed(breaker.reason));
-            resolve_page(&mut next, now);
+            pages::end(&mut next, now);
         }
-        None => resolve_page(&mut next, now),
+        None => pages::end(&mut next, now),
     }
     (next, answer(Why::Over, notes))
 }
 
-/// Takes note of something of a dead run that lives on and may not be signalled: the alert stays
-/// busy while it lives, and a person is told once.
-pub fn stuck(record: &Record, survivor: Process, now: Time) -> Record {
+/// Whether the alert is the episode on record, which no `resolved` has closed: what an interrupted run of
+/// it changed is put back only then, because otherwise the handler may have cured what fired.
+pub fn still_firing(record: &Record, alert: &Alert, now: Time) -> bool {
+    let starts_at = alert.starts_at.unwrap_or_default();
+    record.episode.as_ref().is_some_and(|episode| {
+        episode.closed_at.is_none() && (starts_at <= episode.starts_at || starts_at <= now)
+    })
+}
+
+/// Takes note that an operator's pause holds the alert back.
+pub fn hold(record: &Record, alert: &Alert, now: Time) -> Record {
     let mut next = record.clone();
-    if !next.survivors.contains(&survivor) {
-        next.survivors = vec![survivor];
-        page(&mut next, Reason::Survivor, now);
+    if next.held_since.is_none() {
+        name(&mut next, alert);
+        next.held_since = Some(now);
     }
     next
 }
 
-/// Strikes the pages that have been handed over.
-pub fn handed_over(record: &Record, pages: &[Page]) -> Record {
+/// What time alone changes: a breaker opened by the run limits closes, and its page ends, once the windows
+/// admit a run.
+pub fn sweep(record: &Record, limits: &Limits, now: Time) -> (Record, Vec<Note>) {
     let mut next = record.clone();
-    next.owed.retain(|page| !pages.contains(page));
-    next
+    let mut notes = Vec::new();
+    if next
+        .breaker
+        .as_ref()
+        .is_some_and(|b| b.reason == Reason::RunLimits)
+    {
+        close_admitted(&mut next, limits, now, &mut notes);
+    }
+    (next, notes)
 }
 
 /// The record of an alert of which nothing is known any more.
@@ -382,6 +420,7 @@ fn judge(
     now: Time,
     notes: &mut Vec<Note>,
 ) -> Result<bool, (Verdict, Why)> {
+    record.held_since = None;
     if let Some(since) = record.unknown_since {
         if now.since(since) < limits.attempt_window {
             return Err((
@@ -397,7 +436,7 @@ fn judge(
     if !record.survivors.is_empty() {
         record.survivors.clear();
         if record.page == Some(Reason::Survivor) {
-            end_run_page(record, now);
+            pages::end_run(record, now);
         }
     }
     enter_episode(record, alert, limits, now, notes)?;
@@ -475,9 +514,9 @@ fn enter_episode(
             Some(breaker) if breaker.reason == Reason::RunLimits => record.breaker = Some(breaker),
             Some(breaker) => {
                 notes.push(Note::Closed(breaker.reason));
-                resolve_page(record, now);
+                pages::end(record, now);
             }
-            None => resolve_page(record, now),
+            None => pages::end(record, now),
         }
         return Ok(());
     }
@@ -493,7 +532,7 @@ fn enter_episode(
         if let Some(reason) = record.breaker.as_ref().map(|b| b.reason)
             && record.page.is_none()
         {
-            page(record, reason, now);
+            pages::begin(record, reason, now);
         }
     }
     Ok(())
@@ -543,7 +582,7 @@ fn close_admitted(record: &mut Record, limits: &Limits, now: Time, notes: &mut V
     if limits_free_at(&record.runs, limits, now).is_none() {
         record.breaker = None;
         notes.push(Note::Closed(Reason::RunLimits));
-        resolve_page(record, now);
+        pages::end(record, now);
     }
 }
 
@@ -561,8 +600,16 @@ fn limits_free_at(runs: &[Time], limits: &Limits, now: Time) -> Option<Time> {
 }
 
 /// A run lost its supervisor: it stays counted, as a failure, unless its episode is over.
-fn interrupt(record: &mut Record, run: &Run, limits: &Limits, now: Time, notes: &mut Vec<Note>) {
+fn interrupt(
+    record: &mut Record,
+    run: &Run,
+    rollback: Rollback,
+    limits: &Limits,
+    now: Time,
+    notes: &mut Vec<Note>,
+) {
     record.last_end = Some(now);
+    remember(record, run, None, rollback, now);
     if record
         .episode
         .as_ref()
@@ -572,7 +619,7 @@ fn interrupt(record: &mut Record, run: &Run, limits: &Limits, now: Time, notes: 
     }
     count_failure(record, run.started, limits);
     if !fail(record, limits, now, notes) && record.page.is_none() {
-        page(record, Reason::Interrupted, now);
+        pages::begin(record, Reason::Interrupted, now);
     }
 }
 
@@ -632,44 +679,27 @@ fn open(record: &mut Record, reason: Reason, limits: &Limits, now: Time, notes: 
         hold,
         half_open: false,
     });
-    page(record, reason, now);
+    pages::begin(record, reason, now);
 }
 
-fn page(record: &mut Record, reason: Reason, now: Time) {
-    record.page = Some(reason);
-    owe(
-        record,
-        Page {
-            at: now,
-            what: PageKind::Trigger(reason),
-        },
-    );
+/// Who the record is about, for people.
+fn name(record: &mut Record, alert: &Alert) {
+    record.alertname = cut(alert.name(), Record::TEXT).to_owned();
+    record.instance = cut(alert.instance(), Record::TEXT).to_owned();
+    record.fingerprint = alert.fingerprint.clone().unwrap_or_default();
 }
 
-fn resolve_page(record: &mut Record, now: Time) {
-    if record.page.take().is_some() {
-        owe(
-            record,
-            Page {
-                at: now,
-                what: PageKind::Resolve,
-            },
-        );
-    }
-}
-
-/// A page about a single run ends; one about a breaker that is open goes on under its own reason.
-fn end_run_page(record: &mut Record, now: Time) {
-    match &record.breaker {
-        Some(breaker) => record.page = Some(breaker.reason),
-        None => resolve_page(record, now),
-    }
-}
-
-fn owe(record: &mut Record, page: Page) {
-    record.owed.push(page);
-    let surplus = record.owed.len().saturating_sub(Record::OWED);
-    record.owed.drain(..surplus);
+fn remember(record: &mut Record, run: &Run, ending: Option<Ending>, rollback: Rollback, now: Time) {
+    record.attempts.push(Attempt {
+        run_id: run.id.clone(),
+        attempt: run.attempt,
+        started: run.started,
+        ended: now,
+        ending,
+        rollback,
+    });
+    let surplus = record.attempts.len().saturating_sub(Record::ATTEMPTS);
+    record.attempts.drain(..surplus);
 }
 
 /// Takes a run out of the run limits: it counts nowhere.

@@ -103,6 +103,7 @@ impl World {
             id: &id,
             timeout: Duration::from_secs(60),
             supervisor,
+            interrupted: Rollback::None,
         };
         let (next, decision) = decide(&before, &firing, limits, None, &proposal, self.now);
         let again = decide(&before, &firing, limits, None, &proposal, self.now);
@@ -151,7 +152,7 @@ impl World {
             .as_ref()
             .is_some_and(|e| e.closed_at.is_some());
         let failures = self.record.failures.clone();
-        let (next, answer) = settle(&self.record, run, ending, &[], limits, self.now);
+        let (next, answer) = settle(&self.record, run, &Ended::cleanly(ending), limits, self.now);
         self.record = next;
         self.notes(&answer.notes)?;
         if matches!(ending, Ending::Exit(75) | Ending::NotStarted) {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::ending::{Ending, Rollback};
 use super::time::Time;
 
 /// The memory of one alert. The default is an alert never seen.
@@ -40,11 +41,43 @@ pub struct Record {
     pub unknown_since: Option<Time>,
     /// Why a person is being told right now.
     pub page: Option<Reason>,
-    /// Pages decided on and not yet handed over, oldest first.
+    /// Pages decided on and not yet in the spool, oldest first.
     pub owed: Vec<Page>,
+    /// When the last page was decided.
+    pub paged_at: Option<Time>,
+    /// The latest runs that ended, oldest first, for the page and for people.
+    pub attempts: Vec<Attempt>,
+    /// Since when a pause holds it back, as far as is known.
+    pub held_since: Option<Time>,
+}
+
+/// A run that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its id.
+    pub run_id: String,
+    /// Which attempt in a row it was, from 1.
+    pub attempt: u32,
+    /// When it was counted.
+    pub started: Time,
+    /// When its end was recorded.
+    pub ended: Time,
+    /// How; `None` where it lost its supervisor.
+    pub ending: Option<Ending>,
+    /// What became of what it had changed.
+    pub rollback: Rollback,
+}
+
+impl Owes for Record {
+    fn owes(&mut self) -> (&mut Vec<Page>, &mut Option<Time>) {
+        (&mut self.owed, &mut self.paged_at)
+    }
 }
 
 impl Record {
+    /// The most attempts remembered.
+    pub const ATTEMPTS: usize = 8;
+
     /// The longest text kept of a label, in bytes.
     pub const TEXT: usize = 256;
 
@@ -101,11 +134,17 @@ pub enum Reason {
     Interrupted,
     /// Something of a run past its timeout cannot be ended.
     Survivor,
+    /// What a failed handler changed could not be put back.
+    Rollback,
+    /// The host's limit on runs was reached.
+    Storm,
+    /// The sender cut alerts off.
+    Truncated,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 7] = [
+    pub const ALL: [Reason; 10] = [
         Reason::Failures,
         Reason::Ineffective,
         Reason::GaveUp,
@@ -113,6 +152,9 @@ impl Reason {
         Reason::Deferrals,
         Reason::Interrupted,
         Reason::Survivor,
+        Reason::Rollback,
+        Reason::Storm,
+        Reason::Truncated,
     ];
 
     /// The word used outside the program.
@@ -125,6 +167,9 @@ impl Reason {
             Reason::Deferrals => "deferrals",
             Reason::Interrupted => "interrupted",
             Reason::Survivor => "survivor",
+            Reason::Rollback => "rollback",
+            Reason::Storm => "storm",
+            Reason::Truncated => "truncated",
         }
     }
 }
@@ -169,8 +214,14 @@ pub struct Page {
 pub enum PageKind {
     /// A person is needed.
     Trigger(Reason),
-    /// No longer.
-    Resolve,
+    /// No longer: the reason of the page that ends.
+    Resolve(Reason),
+}
+
+/// What owes pages: the record of an alert or a group, and the host's.
+pub trait Owes {
+    /// The pages decided on and not yet in the spool, and when the last one was decided.
+    fn owes(&mut self) -> (&mut Vec<Page>, &mut Option<Time>);
 }
 
 /// The host's memory: the runs of every alert together.
@@ -180,4 +231,18 @@ pub struct Host {
     pub runs: Vec<Time>,
     /// When the present storm was declared; `None` outside a storm.
     pub storm_since: Option<Time>,
+    /// Whether a person is being told of a storm right now.
+    pub page: bool,
+    /// When a person was last told of a storm.
+    pub told_at: Option<Time>,
+    /// Pages decided on and not yet in the spool, oldest first.
+    pub owed: Vec<Page>,
+    /// When the last page was decided.
+    pub paged_at: Option<Time>,
+}
+
+impl Owes for Host {
+    fn owes(&mut self) -> (&mut Vec<Page>, &mut Option<Time>) {
+        (&mut self.owed, &mut self.paged_at)
+    }
 }

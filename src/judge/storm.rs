@@ -1,7 +1,8 @@
 //! The host's run window: a storm of alerts must not become a storm of handlers.
 
 use super::limits::RunLimit;
-use super::record::Host;
+use super::pages;
+use super::record::{Host, PageKind, Reason};
 use super::time::Time;
 
 /// What a request for one run gets.
@@ -16,17 +17,21 @@ pub enum Reservation {
     Storm {
         /// When the window frees.
         until: Time,
-        /// This request declared the storm: a person is told once.
+        /// This request declared the storm.
         declared: bool,
     },
 }
 
-/// Reserves one run, or declares a storm; once declared it lasts until a run is admitted.
+/// Reserves one run, or declares a storm; once declared it lasts until a run is admitted, and its page with it. A
+/// person is told once within a window, however often storms come and go in it.
 pub fn reserve(host: &mut Host, limit: RunLimit, now: Time) -> Reservation {
     host.runs.retain(|run| now.since(*run) < limit.window);
     let most = limit.runs as usize;
     if host.runs.len() < most {
         host.runs.push(now);
+        if std::mem::take(&mut host.page) {
+            pages::owe(host, PageKind::Resolve(Reason::Storm), now);
+        }
         return Reservation::Granted {
             ends_storm: host.storm_since.take().is_some(),
         };
@@ -39,6 +44,13 @@ pub fn reserve(host: &mut Host, limit: RunLimit, now: Time) -> Reservation {
     let declared = host.storm_since.is_none();
     if declared {
         host.storm_since = Some(now);
+    }
+    // With a clock set back nobody knows how long ago it was: rather once too often.
+    let told = |at: Time| at <= now && now.since(at) < limit.window;
+    if !host.page && !host.told_at.is_some_and(told) {
+        host.page = true;
+        host.told_at = Some(now);
+        pages::owe(host, PageKind::Trigger(Reason::Storm), now);
     }
     Reservation::Storm { until, declared }
 }
@@ -92,6 +104,41 @@ mod tests {
             reserve(&mut host, LIMIT, Time(600_000)),
             Reservation::Granted { ends_storm: true }
         );
+    }
+
+    #[test]
+    fn a_storm_is_told_once_a_window_and_over_with_the_run_after_it() {
+        let mut host = Host::default();
+        let mut told = Vec::new();
+        // Full at 1; a run is admitted at 600 s and at 700 s; denied in between.
+        for at in [
+            0, 100_000, 100_001, 200_000, 600_000, 600_001, 650_000, 700_000, 700_001,
+        ] {
+            reserve(&mut host, LIMIT, Time(at));
+            told.extend(host.owed.drain(..).map(|page| (page.at.0, page.what)));
+        }
+        let trigger = PageKind::Trigger(Reason::Storm);
+        let resolve = PageKind::Resolve(Reason::Storm);
+        assert_eq!(
+            told,
+            [
+                (100_001, trigger),
+                (600_000, resolve),
+                // Denied at 600.001 s and 650 s too, but 100.001 s was less than a window ago.
+                (700_001, trigger)
+            ]
+        );
+    }
+
+    #[test]
+    fn after_a_clock_set_back_a_storm_is_told() {
+        let mut host = Host {
+            told_at: Some(Time(9_000_000)),
+            runs: vec![Time(9_000_000); 2],
+            ..Host::default()
+        };
+        reserve(&mut host, LIMIT, Time(0));
+        assert_eq!(host.owed.len(), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::decision::{self, decide, look, resolve, settle};
+use super::pages;
 use super::record::{PageKind, Process, Reason};
 use super::*;
 
@@ -92,6 +93,7 @@ impl Story {
             id: &id,
             timeout: Duration::from_secs(240),
             supervisor: Process::default(),
+            interrupted: Rollback::None,
         };
         let (next, decision) = decide(&self.record, &alert, &self.limits, None, &proposal, now);
         match decision {
@@ -114,14 +116,11 @@ impl Story {
     }
 
     fn end(&mut self, at: i64, run: &Run, ending: Ending) -> Verdict {
-        let (next, answer) = settle(
-            &self.record,
-            run,
-            ending,
-            &[],
-            &self.limits,
-            Time(at * MINUTE),
-        );
+        self.end_with(at, run, &Ended::cleanly(ending))
+    }
+
+    fn end_with(&mut self, at: i64, run: &Run, ended: &Ended) -> Verdict {
+        let (next, answer) = settle(&self.record, run, ended, &self.limits, Time(at * MINUTE));
         assert_eq!(next.in_flight, None);
         self.adopt(next, &answer.notes);
         answer.verdict
@@ -142,11 +141,11 @@ impl Story {
         for page in &next.owed {
             let what = match page.what {
                 PageKind::Trigger(reason) => Some(reason),
-                PageKind::Resolve => None,
+                PageKind::Resolve(_) => None,
             };
             self.pages.push((page.at.0 / MINUTE, what));
         }
-        self.record = decision::handed_over(&next, &next.owed);
+        self.record = pages::struck(&next, &next.owed);
         self.notes.extend_from_slice(notes);
     }
 }
@@ -523,19 +522,14 @@ fn a_survivor_keeps_the_alert_busy_while_it_lives_and_pages_once() {
     let survivor = Process { pid: 7, started: 9 };
     let mut story = Story::new();
     let run = story.start(0, -2).unwrap();
-    let (next, answer) = settle(
-        &story.record,
-        &run,
-        Ending::TimedOut,
-        &[survivor],
-        &story.limits,
-        Time(5 * MINUTE),
-    );
-    assert_eq!(answer.verdict, Verdict::Failed);
-    story.adopt(next, &answer.notes);
+    let ended = Ended {
+        survivors: vec![survivor],
+        ..Ended::cleanly(Ending::TimedOut)
+    };
+    assert_eq!(story.end_with(5, &run, &ended), Verdict::Failed);
     assert_eq!(story.pages, [(5, Some(Reason::Survivor))]);
     assert_eq!(
-        decision::stuck(&story.record, survivor, Time(6 * MINUTE)),
+        pages::stuck(&story.record, survivor, Time(6 * MINUTE)),
         story.record
     );
     let firing = alert(Status::Firing, Time(-2 * MINUTE), None);
@@ -544,6 +538,157 @@ fn a_survivor_keeps_the_alert_busy_while_it_lives_and_pages_once() {
     assert!(matches!(seen, Look::Answer(answer) if answer.verdict == Verdict::Busy));
     assert_eq!(story.fire(60, -2, HEALED), Verdict::Healed, "it is gone");
     assert_eq!(story.pages.last(), Some(&(60, None)));
+}
+
+fn not_put_back(ending: Ending) -> Ended {
+    Ended {
+        rollback: Rollback::Failed,
+        ..Ended::cleanly(ending)
+    }
+}
+
+#[test]
+fn what_cannot_be_put_back_opens_the_breaker_at_once_and_pages() {
+    let mut story = Story::new();
+    let run = story.start(0, -2).unwrap();
+    let ended = not_put_back(Ending::Exit(1));
+    assert_eq!(story.end_with(0, &run, &ended), Verdict::Tripped);
+    assert_eq!(story.pages, [(0, Some(Reason::Rollback))]);
+    assert_eq!(story.fire(10, -2, HEALED), Verdict::Tripped);
+    assert_eq!(story.resolved(11, -2, 11), Verdict::Resolved);
+    assert_eq!(story.pages.last(), Some(&(11, None)));
+}
+
+#[test]
+fn what_a_probe_changed_and_cannot_be_put_back_pages_again() {
+    let mut story = Story::new();
+    assert_eq!(story.fire(0, -2, Ending::Exit(2)), Verdict::GaveUp);
+    let run = story.start(240, -2).unwrap();
+    assert!(run.probe);
+    let ended = not_put_back(Ending::TimedOut);
+    assert_eq!(story.end_with(241, &run, &ended), Verdict::Tripped);
+    assert_eq!(
+        story.pages,
+        [(0, Some(Reason::GaveUp)), (241, Some(Reason::Rollback))]
+    );
+}
+
+#[test]
+fn what_cannot_be_put_back_pages_although_the_alert_is_over() {
+    let mut story = Story::new();
+    let run = story.start(0, -2).unwrap();
+    story.resolved(1, -2, 1);
+    let ended = not_put_back(Ending::Exit(1));
+    assert_eq!(story.end_with(2, &run, &ended), Verdict::Resolved);
+    assert_eq!(story.pages, [(2, Some(Reason::Rollback))]);
+}
+
+#[test]
+fn the_latest_attempts_are_remembered_with_their_endings() {
+    let mut story = Story::new();
+    for (at, ending) in [(0, Ending::Exit(1)), (10, Ending::TimedOut)] {
+        story.fire(at, -2, ending);
+    }
+    let run = story.start(20, -2).unwrap();
+    let lost = decide(
+        &story.record,
+        &alert(Status::Firing, Time(-2 * MINUTE), None),
+        &story.limits,
+        None,
+        &Proposal {
+            id: "next",
+            timeout: Duration::from_secs(60),
+            supervisor: Process::default(),
+            interrupted: Rollback::Done,
+        },
+        Time(30 * MINUTE),
+    );
+    let seen: Vec<_> = lost
+        .0
+        .attempts
+        .iter()
+        .map(|a| (a.attempt, a.ending, a.rollback))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (1, Some(Ending::Exit(1)), Rollback::None),
+            (2, Some(Ending::TimedOut), Rollback::None),
+            (3, None, Rollback::Done)
+        ]
+    );
+    assert_eq!(lost.0.attempts[2].run_id, run.id);
+}
+
+#[test]
+fn an_interrupted_run_is_put_back_only_while_its_episode_fires() {
+    let mut story = Story::new();
+    let firing = |since: i64| alert(Status::Firing, Time(since * MINUTE), None);
+    let now = Time(10 * MINUTE);
+    assert!(!decision::still_firing(&story.record, &firing(-2), now));
+    story.start(0, -2).unwrap();
+    assert!(decision::still_firing(&story.record, &firing(-2), now));
+    assert!(
+        decision::still_firing(&story.record, &firing(5), now),
+        "a sender that restarted"
+    );
+    story.resolved(6, -2, 6);
+    assert!(!decision::still_firing(&story.record, &firing(-2), now));
+    assert!(!decision::still_firing(&story.record, &firing(8), now));
+}
+
+#[test]
+fn what_a_pause_holds_back_is_known_until_it_is_over_or_judged() {
+    let mut story = Story::new();
+    let firing = alert(Status::Firing, Time(-2 * MINUTE), None);
+    let held = decision::hold(&story.record, &firing, Time(MINUTE));
+    assert_eq!(held.held_since, Some(Time(MINUTE)));
+    assert_eq!(held.alertname, firing.name());
+    assert_eq!(decision::hold(&held, &firing, Time(2 * MINUTE)), held);
+    story.record = held.clone();
+    story.resolved(3, -2, 3);
+    assert_eq!(story.record.held_since, None);
+    story.record = held;
+    story.fire(4, -2, HEALED);
+    assert_eq!(story.record.held_since, None);
+}
+
+#[test]
+fn time_alone_closes_what_the_run_limits_opened_and_nothing_else() {
+    let mut story = Story::new();
+    let runs = story.limits.run_limits[0].runs;
+    for at in 0..i64::from(runs) {
+        story.fire(10 * at, 10 * at - 1, HEALED);
+        story.resolved(10 * at + 1, 10 * at - 1, 10 * at);
+    }
+    let last = 10 * i64::from(runs);
+    assert_eq!(story.fire(last, last - 1, HEALED), Verdict::Tripped);
+    story.resolved(last + 1, last - 1, last);
+    let sweep = |record: &Record, at: i64| {
+        decision::sweep(record, &super::tests::limits(), Time(at * MINUTE)).0
+    };
+    assert_eq!(sweep(&story.record, 239), story.record);
+    let swept = sweep(&story.record, 240);
+    assert_eq!((swept.breaker.is_none(), swept.owed.len()), (true, 1));
+    let mut story = Story::new();
+    story.fire(0, -2, Ending::Exit(2));
+    assert_eq!(sweep(&story.record, 9999), story.record);
+}
+
+#[test]
+fn pages_of_one_record_are_in_order_whatever_the_clock_does() {
+    let mut record = pages::truncated(&Record::default(), "{}", Time(1000));
+    record = pages::whole(&record, Time(10));
+    record = pages::truncated(&record, "{}", Time(20));
+    let times: Vec<i64> = record.owed.iter().map(|page| page.at.0).collect();
+    assert_eq!(times, [1000, 1001, 1002]);
+    assert_eq!(
+        pages::truncated(&record, "{}", Time(30)),
+        record,
+        "told once"
+    );
+    let again = pages::whole(&pages::whole(&record, Time(40)), Time(50));
+    assert_eq!(again.owed.len(), 4, "over once");
 }
 
 #[test]

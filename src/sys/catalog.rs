@@ -24,6 +24,17 @@ pub struct Handler {
     pub directives: Directives,
     /// The sha256 of its bytes, in hex.
     pub sha256: String,
+    /// What runs after its changes were put back: `<name>.restored`, if there is one.
+    pub restored: Option<Hook>,
+}
+
+/// A program that runs behind a handler.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What runs it, when it names no interpreter itself.
+    pub interpreter: Option<&'static Path>,
 }
 
 /// What there is under a name.
@@ -44,8 +55,8 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 /// must not answer to two names with two locks.
 const TAKEN: [&str; 2] = [".sh", ".restored"];
 
-/// The alertname whose handler's log would be the listener's own.
-const LISTENER: &str = "listener";
+/// Alertnames whose handler's log would be the listener's own or the escalators'.
+const LOGS: [&str; 2] = ["listener", "escalate"];
 
 /// Looks for `<name>.sh`, then for a program `<name>`.
 pub fn find(folder: &Path, name: &AlertName) -> Lookup {
@@ -65,14 +76,14 @@ pub fn find(folder: &Path, name: &AlertName) -> Lookup {
     };
     for path in candidates {
         match fs::symlink_metadata(&path) {
-            Ok(_) if name.as_str() == LISTENER => {
+            Ok(_) if LOGS.contains(&name.as_str()) => {
                 return Lookup::Unsafe(format!(
-                    "{}: its log would be listener.log: rename the alert",
+                    "{}: its log would be {name}.log, which is another one's: rename the alert",
                     path.display()
                 ));
             }
             Ok(_) => {
-                return match inspect(folder, &path) {
+                return match inspect(folder, name, &path) {
                     Ok(handler) => Lookup::Ready(handler),
                     Err(why) => Lookup::Unsafe(why),
                 };
@@ -108,7 +119,41 @@ pub fn names(folder: &Path) -> io::Result<Vec<AlertName>> {
     Ok(names)
 }
 
-fn inspect(folder: &Path, path: &Path) -> Result<Handler, String> {
+fn inspect(folder: &Path, name: &AlertName, path: &Path) -> Result<Handler, String> {
+    let (real, bytes) = program(folder, path)?;
+    let at = |why: String| format!("{}: {why}", path.display());
+    let directives = directives::parse(&bytes).map_err(at)?;
+    Ok(Handler {
+        interpreter: handler::interpreter(&bytes),
+        sha256: hex_digest(&bytes),
+        path: real,
+        directives,
+        restored: hook(folder, &folder.join(format!("{name}.restored")))?,
+    })
+}
+
+/// A hook that must not be run makes its handler unsafe: what it changes could not be put right again.
+fn hook(folder: &Path, path: &Path) -> Result<Option<Hook>, String> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+        Ok(_) => {}
+    }
+    let (real, bytes) = program(folder, path)?;
+    if directives::parse(&bytes) != Ok(Directives::default()) {
+        return Err(format!(
+            "{}: a hook has no directives: they belong into its handler",
+            path.display()
+        ));
+    }
+    Ok(Some(Hook {
+        interpreter: handler::interpreter(&bytes),
+        path: real,
+    }))
+}
+
+/// The real path and the bytes of an executable that nobody else could have changed.
+fn program(folder: &Path, path: &Path) -> Result<(PathBuf, Vec<u8>), String> {
     let real = files::trusted(path)?;
     let home = fs::canonicalize(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let at = |why: &str| format!("{}: {why}", path.display());
@@ -122,13 +167,7 @@ fn inspect(folder: &Path, path: &Path) -> Result<Handler, String> {
     judge_file(&meta).map_err(|why| at(&why))?;
     access(&real, AccessFlags::X_OK).map_err(|_| at("is not executable: chmod 0755"))?;
     let bytes = fs::read(&real).map_err(|e| at(&format!("cannot be read: {e}")))?;
-    let directives = directives::parse(&bytes).map_err(|why| at(&why))?;
-    Ok(Handler {
-        interpreter: handler::interpreter(&bytes),
-        sha256: hex_digest(&bytes),
-        path: real,
-        directives,
-    })
+    Ok((real, bytes))
 }
 
 fn judge_file(meta: &Metadata) -> Result<(), String> {

@@ -2,7 +2,7 @@
 //! could swap, and follows no symbolic link where a file is written.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -175,6 +175,31 @@ pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// How long a file is now; 0 where that cannot be told.
+pub fn length(file: &File) -> u64 {
+    file.metadata().map_or(0, |meta| meta.len())
+}
+
+/// The last `most` bytes of a file, from `from` on, as text; empty where there is nothing to read.
+pub fn tail(path: &Path, from: u64, most: usize) -> String {
+    let read = || {
+        let mut file = read_only().open(path)?;
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        // A log that was rotated meanwhile is shorter.
+        let from = if from <= meta.len() { from } else { 0 };
+        let start = from.max(meta.len().saturating_sub(most as u64));
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        file.take(most as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes: io::Result<Vec<u8>> = read();
+    String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -204,6 +229,20 @@ mod tests {
             why.contains("writable by group") && why.contains("0775"),
             "{why}"
         );
+        fs::remove_dir_all(&top).unwrap();
+    }
+
+    #[test]
+    fn the_tail_of_a_log_begins_where_the_run_did() {
+        let top = folder("tail");
+        let log = top.join("log");
+        assert_eq!(tail(&log, 0, 5), "");
+        fs::write(&log, "before|run").unwrap();
+        assert_eq!(tail(&log, 7, 100), "run");
+        assert_eq!(tail(&log, 7, 2), "un");
+        assert_eq!(tail(&log, 0, 5), "e|run");
+        assert_eq!(tail(&log, 99, 3), "run", "rotated");
+        assert_eq!(tail(&top, 0, 3), "");
         fs::remove_dir_all(&top).unwrap();
     }
 

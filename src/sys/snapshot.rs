@@ -187,6 +187,14 @@ pub fn restore_with(program: Program<'_>, guarded: &Guarded<'_>) -> Result<Resto
     Ok(Restored::Done { folder, changed })
 }
 
+/// The folder of this run's snapshot, if there is one. What cannot be looked at is not there.
+pub fn find(guarded: &Guarded<'_>) -> Option<PathBuf> {
+    let run = guarded.run().ok()?;
+    let shelf = Shelf::open(guarded.backup_dir, acting()).ok()?;
+    let snapshot = shelf.find(guarded.run_id, &run).ok()??;
+    Some(snapshot.folder)
+}
+
 fn acting() -> Side {
     match geteuid() {
         root if root.is_root() => Side::Root,

@@ -53,6 +53,13 @@ pub struct Waiting {
     pub damaged: usize,
 }
 
+impl Waiting {
+    /// All of it together.
+    pub fn all(&self) -> usize {
+        self.pending + self.failed + self.damaged
+    }
+}
+
 /// What the spool holds.
 #[derive(Debug, Default)]
 pub struct Listing {
@@ -112,14 +119,15 @@ impl Spool {
         }
     }
 
-    /// How much waits.
+    /// How much waits; nothing where there is no spool yet. Makes nothing.
     ///
     /// # Errors
     /// A folder cannot be read.
-    pub fn waiting(&self) -> io::Result<Waiting> {
-        let count = |name: &str| -> io::Result<usize> {
-            fs::read_dir(self.folder.join(name))?
-                .try_fold(0, |count, entry| entry.map(|_| count + 1))
+    pub fn waiting(state_dir: &Path) -> io::Result<Waiting> {
+        let count = |name: &str| match fs::read_dir(state_dir.join(FOLDER).join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+            Ok(mut entries) => entries.try_fold(0, |count, entry| entry.map(|_| count + 1)),
         };
         Ok(Waiting {
             pending: count("pending")?,

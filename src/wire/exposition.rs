@@ -21,7 +21,7 @@ pub struct Family {
 }
 
 /// Every family, in the order of the output.
-pub const FAMILIES: [Family; 11] = [
+pub const FAMILIES: [Family; 12] = [
     Family {
         name: "self_heal_alerts_total",
         kind: "counter",
@@ -58,6 +58,11 @@ pub const FAMILIES: [Family; 11] = [
         help: "Handler runs whose end is not recorded.",
     },
     Family {
+        name: "self_heal_escalations_pending",
+        kind: "gauge",
+        help: "Pages that have not reached every escalator.",
+    },
+    Family {
         name: "self_heal_requests_total",
         kind: "counter",
         help: "HTTP requests answered, by status code.",
@@ -86,6 +91,8 @@ pub struct Gauges {
     pub breakers_open: BTreeMap<String, u64>,
     /// Runs in flight.
     pub in_flight: u64,
+    /// Events in the spool that are not delivered to everybody, and pages that records owe.
+    pub escalations_pending: u64,
 }
 
 /// The text. `counters` are those of each alertname and of the host (`-`).
@@ -116,6 +123,9 @@ pub fn render(counters: &[(String, Counters)], gauges: &Gauges, version: &str) -
             }
             "self_heal_in_flight" => {
                 let _ = writeln!(text, "{name} {}", gauges.in_flight);
+            }
+            "self_heal_escalations_pending" => {
+                let _ = writeln!(text, "{name} {}", gauges.escalations_pending);
             }
             "self_heal_requests_total" => {
                 for (code, count) in counters.iter().flat_map(|(_, c)| &c.requests) {
@@ -206,6 +216,7 @@ mod tests {
         let gauges = Gauges {
             breakers_open: [("NginxDown".to_owned(), 2)].into(),
             in_flight: 1,
+            escalations_pending: 3,
         };
         let all = [("-".to_owned(), host), ("NginxDown".to_owned(), nginx)];
         let text = render(&all, &gauges, "0.1.0");
@@ -221,6 +232,7 @@ mod tests {
             "self_heal_verified_total 1",
             "self_heal_breakers_open{alertname=\"NginxDown\"} 2",
             "self_heal_in_flight 1",
+            "self_heal_escalations_pending 3",
             "self_heal_requests_total{code=\"200\"} 1",
             "self_heal_truncated_alerts_total 3",
             "self_heal_build_info{version=\"0.1.0\"} 1",

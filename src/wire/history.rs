@@ -24,6 +24,23 @@ pub enum Event<'a> {
         handler_sha256: &'a str,
         /// Milliseconds.
         timeout_ms: u64,
+        /// The folder of the snapshot, if one was taken.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        snapshot: Option<&'a str>,
+    },
+    /// An alert was judged and only told.
+    Observed {
+        /// The run that would have been; it has no id.
+        #[serde(flatten)]
+        run: RunLine<'a>,
+        /// The handler's path.
+        handler: &'a str,
+        /// Its sha256, of the bytes that were judged safe.
+        handler_sha256: &'a str,
+        /// `run`, or the verdict there would have been, and why.
+        would: &'a str,
+        /// The command line, quoted for a shell.
+        command: &'a str,
     },
     /// A run ended, or was found to have lost its supervisor.
     Result {
@@ -44,6 +61,9 @@ pub enum Event<'a> {
         /// The verdict; absent for an interrupted run.
         #[serde(skip_serializing_if = "Option::is_none")]
         verdict: Option<&'a str>,
+        /// `restored` or `failed`, where something was to be put back.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rollback: Option<&'a str>,
     },
 }
 
@@ -123,6 +143,7 @@ mod tests {
             outcome: "healed",
             duration_ms: Some(5),
             verdict: Some("healed"),
+            rollback: None,
         };
         let first = line(Time(0), &event, GENESIS).unwrap();
         assert!(first.starts_with(r#"{"at":"1970-01-01T00:00:00Z","event":"result","run_id":"r""#));

@@ -20,9 +20,45 @@ pub(crate) fn quote(text: &str) -> String {
     out
 }
 
+/// One word of a command line for a POSIX shell, whatever the text: bare where that is safe, else in single quotes;
+/// with `$'…'` (bash) where it holds what would be invisible.
+pub(crate) fn shell(text: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || "_./:,@%+=-".contains(c);
+    if !text.is_empty() && text.chars().all(bare) {
+        return text.to_owned();
+    }
+    if !text.contains(char::is_control) {
+        return format!("'{}'", text.replace('\'', "'\\''"));
+    }
+    let mut out = String::from("$'");
+    for c in text.chars() {
+        match c {
+            '\'' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.extend(format!("\\u{:04x}", u32::from(c)).chars()),
+            c => out.push(c),
+        }
+    }
+    out.push('\'');
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_of_a_command_line_is_one_word() {
+        for (text, word) in [
+            ("web-1:9113", "web-1:9113"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", "'it'\\''s'"),
+            ("$(reboot)", "'$(reboot)'"),
+            ("a\n'\\", "$'a\\u000a\\'\\\\'"),
+        ] {
+            assert_eq!(shell(text), word);
+        }
+    }
 
     #[test]
     fn nothing_unprintable_or_long_gets_through() {

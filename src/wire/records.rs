@@ -6,8 +6,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::judge::record::{Breaker, Episode, Host, Page, PageKind, Process, Reason, Record, Run};
-use crate::judge::{Alert, RunLimit, Time, decision};
+use crate::judge::record::{
+    Attempt, Breaker, Episode, Host, Page, PageKind, Process, Reason, Record, Run,
+};
+use crate::judge::{Alert, Ending, Rollback, RunLimit, Time, decision};
 
 /// What stands at the beginning of every copy: the format and its version.
 const MAGIC: &str = "self-heal-1";
@@ -87,7 +89,7 @@ impl Kept for Host {
     fn unknown(now: Time) -> Host {
         Host {
             runs: vec![now; RunLimit::MOST_HOST as usize],
-            storm_since: None,
+            ..Host::default()
         }
     }
 
@@ -96,7 +98,7 @@ impl Kept for Host {
     }
 
     fn from_json(text: &str) -> Result<Host, serde_json::Error> {
-        Ok(serde_json::from_str::<HostShape>(text)?.into())
+        serde_json::from_str::<HostShape>(text)?.try_into()
     }
 }
 
@@ -187,8 +189,20 @@ struct RecordShape {
     #[serde(skip_serializing_if = "Option::is_none")]
     page: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    owed: Vec<(i64, Option<String>)>,
+    owed: Vec<PageShape>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paged_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    attempts: Vec<AttemptShape>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_since: Option<i64>,
 }
+
+/// When, whether it is a resolve, the reason.
+type PageShape = (i64, bool, String);
+
+/// Run id, attempt, start, end, ending, rollback.
+type AttemptShape = (String, u32, i64, i64, String, u8);
 
 #[derive(Serialize, Deserialize)]
 struct EpisodeShape {
@@ -220,6 +234,14 @@ struct HostShape {
     runs: Vec<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     storm_since: Option<i64>,
+    #[serde(default)]
+    page: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    told_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    owed: Vec<PageShape>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paged_at: Option<i64>,
 }
 
 impl From<&Record> for RecordShape {
@@ -260,14 +282,10 @@ impl From<&Record> for RecordShape {
                 .collect(),
             unknown_since: record.unknown_since.map(|t| t.0),
             page: record.page.map(|reason| reason.as_str().to_owned()),
-            owed: record
-                .owed
-                .iter()
-                .map(|page| match page.what {
-                    PageKind::Trigger(reason) => (page.at.0, Some(reason.as_str().to_owned())),
-                    PageKind::Resolve => (page.at.0, None),
-                })
-                .collect(),
+            owed: record.owed.iter().map(page_shape).collect(),
+            paged_at: record.paged_at.map(|t| t.0),
+            attempts: record.attempts.iter().map(attempt_shape).collect(),
+            held_since: record.held_since.map(|t| t.0),
         }
     }
 }
@@ -285,16 +303,6 @@ impl TryFrom<RecordShape> for Record {
             }),
             None => None,
         };
-        let owed = shape.owed.iter().map(|(at, what)| {
-            let what = match what {
-                Some(word) => PageKind::Trigger(reason(word)?),
-                None => PageKind::Resolve,
-            };
-            Ok(Page {
-                at: Time(*at),
-                what,
-            })
-        });
         Ok(Record {
             episode: shape.episode.map(|e| Episode {
                 starts_at: Time(e.starts_at),
@@ -326,7 +334,14 @@ impl TryFrom<RecordShape> for Record {
                 .collect(),
             unknown_since: shape.unknown_since.map(Time),
             page: shape.page.as_deref().map(reason).transpose()?,
-            owed: owed.collect::<Result<_, serde_json::Error>>()?,
+            owed: pages(&shape.owed)?,
+            paged_at: shape.paged_at.map(Time),
+            attempts: shape
+                .attempts
+                .into_iter()
+                .map(attempt)
+                .collect::<Result<_, _>>()?,
+            held_since: shape.held_since.map(Time),
             alertname: shape.alertname,
             instance: shape.instance,
             fingerprint: shape.fingerprint,
@@ -339,17 +354,104 @@ impl From<&Host> for HostShape {
         HostShape {
             runs: millis(&host.runs),
             storm_since: host.storm_since.map(|t| t.0),
+            page: host.page,
+            told_at: host.told_at.map(|t| t.0),
+            owed: host.owed.iter().map(page_shape).collect(),
+            paged_at: host.paged_at.map(|t| t.0),
         }
     }
 }
 
-impl From<HostShape> for Host {
-    fn from(shape: HostShape) -> Host {
-        Host {
+impl TryFrom<HostShape> for Host {
+    type Error = serde_json::Error;
+
+    fn try_from(shape: HostShape) -> Result<Host, serde_json::Error> {
+        Ok(Host {
+            owed: pages(&shape.owed)?,
             runs: times(shape.runs),
             storm_since: shape.storm_since.map(Time),
-        }
+            page: shape.page,
+            told_at: shape.told_at.map(Time),
+            paged_at: shape.paged_at.map(Time),
+        })
     }
+}
+
+fn page_shape(page: &Page) -> PageShape {
+    let (over, reason) = match page.what {
+        PageKind::Trigger(reason) => (false, reason),
+        PageKind::Resolve(reason) => (true, reason),
+    };
+    (page.at.0, over, reason.as_str().to_owned())
+}
+
+fn pages(shapes: &[PageShape]) -> Result<Vec<Page>, serde_json::Error> {
+    let page = |(at, over, word): &PageShape| {
+        let reason = reason(word)?;
+        let what = if *over {
+            PageKind::Resolve(reason)
+        } else {
+            PageKind::Trigger(reason)
+        };
+        Ok(Page {
+            at: Time(*at),
+            what,
+        })
+    };
+    shapes.iter().map(page).collect()
+}
+
+fn attempt_shape(attempt: &Attempt) -> AttemptShape {
+    let rollback = match attempt.rollback {
+        Rollback::None => 0,
+        Rollback::Done => 1,
+        Rollback::Failed => 2,
+    };
+    let ending = match attempt.ending {
+        Some(Ending::Exit(code)) => format!("exit {code}"),
+        Some(Ending::Signal(number)) => format!("signal {number}"),
+        Some(Ending::TimedOut) => "timeout".to_owned(),
+        Some(Ending::NotStarted) => "not-started".to_owned(),
+        Some(Ending::Lost) => "lost".to_owned(),
+        None => "interrupted".to_owned(),
+    };
+    (
+        attempt.run_id.clone(),
+        attempt.attempt,
+        attempt.started.0,
+        attempt.ended.0,
+        ending,
+        rollback,
+    )
+}
+
+fn attempt(shape: AttemptShape) -> Result<Attempt, serde_json::Error> {
+    let unknown = || serde::de::Error::custom("an unknown ending");
+    let (run_id, number, started, ended, ending, rollback) = shape;
+    let code = |text: &str| text.parse().map_err(|_| unknown());
+    let ending = match ending.split_once(' ') {
+        Some(("exit", text)) => Some(Ending::Exit(code(text)?)),
+        Some(("signal", text)) => Some(Ending::Signal(code(text)?)),
+        None if ending == "timeout" => Some(Ending::TimedOut),
+        None if ending == "not-started" => Some(Ending::NotStarted),
+        None if ending == "lost" => Some(Ending::Lost),
+        None if ending == "interrupted" => None,
+        _ => return Err(unknown()),
+    };
+    let rollback = match rollback {
+        0 => Rollback::None,
+        1 => Rollback::Done,
+        2 => Rollback::Failed,
+        _ => return Err(unknown()),
+    };
+    Ok(Attempt {
+        run_id,
+        attempt: number,
+        started: Time(started),
+        ended: Time(ended),
+        ending,
+        rollback,
+    })
 }
 
 fn millis(times: &[Time]) -> Vec<i64> {
@@ -370,6 +472,29 @@ fn reason(word: &str) -> Result<Reason, serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn endings() -> impl Iterator<Item = Attempt> {
+        let endings = [
+            Some(Ending::Exit(1)),
+            Some(Ending::Signal(9)),
+            Some(Ending::TimedOut),
+            Some(Ending::NotStarted),
+            Some(Ending::Lost),
+            None,
+        ];
+        let rollbacks = [Rollback::None, Rollback::Done, Rollback::Failed];
+        endings
+            .into_iter()
+            .zip(rollbacks.into_iter().cycle())
+            .map(|(ending, rollback)| Attempt {
+                run_id: "19ab3f00c2d-4711-1.NginxDown".into(),
+                attempt: 1,
+                started: Time(17),
+                ended: Time(18),
+                ending,
+                rollback,
+            })
+    }
 
     fn record() -> Record {
         Record {
@@ -414,9 +539,12 @@ mod tests {
                 },
                 Page {
                     at: Time(15),
-                    what: PageKind::Resolve,
+                    what: PageKind::Resolve(Reason::Truncated),
                 },
             ],
+            paged_at: Some(Time(15)),
+            attempts: endings().collect(),
+            held_since: Some(Time(16)),
         }
     }
 
@@ -438,6 +566,10 @@ mod tests {
         let host = Host {
             runs: vec![Time(1)],
             storm_since: Some(Time(2)),
+            page: true,
+            told_at: Some(Time(3)),
+            owed: record().owed,
+            paged_at: Some(Time(4)),
         };
         let bytes = encode(&host, "host", 3).unwrap();
         assert_eq!(
@@ -453,7 +585,7 @@ mod tests {
     #[test]
     fn the_largest_record_fits_its_slot() {
         let mut largest = record();
-        largest.instance = "é".repeat(Record::TEXT / 2);
+        largest.instance = "\u{1}".repeat(Record::TEXT);
         largest.alertname = "a".repeat(128);
         largest.fingerprint = "f".repeat(128);
         largest.failures = vec![Time(1_999_999_999_999); 100];
@@ -465,10 +597,21 @@ mod tests {
             };
             Record::OWED
         ];
+        let id = format!("19ab3f00c2d-4194304-100.{}", "a".repeat(128));
+        for attempt in &mut largest.attempts {
+            attempt.run_id.clone_from(&id);
+            (attempt.started, attempt.ended) = (largest.runs[0], largest.runs[0]);
+            attempt.ending = Some(Ending::NotStarted);
+        }
+        while largest.attempts.len() < Record::ATTEMPTS {
+            largest.attempts.push(largest.attempts[0].clone());
+        }
+        largest.in_flight.as_mut().unwrap().id = id;
         assert!(encode(&largest, &"0".repeat(64), u64::MAX).unwrap().len() <= SLOT);
         let host = Host {
             runs: vec![Time(1_999_999_999_999); RunLimit::MOST_HOST as usize],
-            storm_since: None,
+            owed: largest.owed.clone(),
+            ..Host::default()
         };
         assert!(encode(&host, "host", u64::MAX).unwrap().len() <= SLOT);
     }

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::timestamp::rfc3339;
 use crate::judge::alert::cut;
+use crate::judge::pauses::Pause;
 use crate::judge::record::Reason;
-use crate::judge::{Ending, Verdict, Why};
+use crate::judge::{Ending, Rollback, Verdict, Why};
 
 /// What came of one alert.
 #[derive(Clone, Debug)]
@@ -147,10 +148,14 @@ pub fn opening(reason: Reason) -> &'static str {
         Reason::Deferrals => "nothing but deferrals (exit 75) for a whole attempt window",
         Reason::Interrupted => "a run lost its supervisor",
         Reason::Survivor => "a process of a run past its timeout may not be ended",
+        Reason::Rollback => "what a failed handler changed could not be put back",
+        Reason::Storm => "the host's limit on runs is reached",
+        Reason::Truncated => "the sender cut alerts off",
     }
 }
 
-fn ended(ending: Ending) -> String {
+/// How a run ended, in words.
+pub fn ended(ending: Ending) -> String {
     match ending {
         Ending::Exit(code) => format!("handler exit {code}"),
         Ending::Signal(number) => format!("handler ended by signal {number}"),
@@ -158,6 +163,25 @@ fn ended(ending: Ending) -> String {
         Ending::NotStarted => "handler could not be started".to_owned(),
         Ending::Lost => "how the handler ended is not known".to_owned(),
     }
+}
+
+/// What became of what a run had changed, as history and pages name it.
+pub fn rollback(rollback: Rollback) -> Option<&'static str> {
+    match rollback {
+        Rollback::None => None,
+        Rollback::Done => Some("restored"),
+        Rollback::Failed => Some("failed"),
+    }
+}
+
+/// A pause in words.
+pub fn pause(pause: &Pause) -> String {
+    format!(
+        "paused by {} until {}: {}",
+        pause.who,
+        rfc3339(pause.until),
+        pause.why
+    )
 }
 
 /// The outcome of a run as the metrics and the history name it.

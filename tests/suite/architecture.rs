@@ -43,6 +43,8 @@ const RULES: &[Rule] = &[
             "crate::serve",
             "crate::ready",
             "crate::deliver",
+            "crate::paging",
+            "crate::operator",
             "crate::guard",
             "crate::cli",
         ],
@@ -61,6 +63,8 @@ const RULES: &[Rule] = &[
             "crate::serve",
             "crate::ready",
             "crate::deliver",
+            "crate::paging",
+            "crate::operator",
             "crate::guard",
             "crate::cli",
         ],
@@ -76,13 +80,17 @@ const RULES: &[Rule] = &[
             "crate::serve",
             "crate::ready",
             "crate::deliver",
+            "crate::paging",
+            "crate::operator",
             "crate::guard",
             "crate::cli",
         ],
         but: &[],
     },
     Rule {
-        who: &["heal", "serve", "ready", "deliver", "guard"],
+        who: &[
+            "heal", "serve", "ready", "deliver", "paging", "operator", "guard",
+        ],
         never: &[
             "std::fs",
             "std::process",
@@ -95,21 +103,24 @@ const RULES: &[Rule] = &[
     },
     Rule {
         who: &[
-            "judge", "wire", "heal", "serve", "ready", "deliver", "guard", "cli", "main", "lib",
+            "judge", "wire", "heal", "serve", "ready", "deliver", "paging", "operator", "guard",
+            "cli", "main", "lib",
         ],
         never: &["nix", "syslog", "libc"],
         but: &[],
     },
     Rule {
         who: &[
-            "judge", "sys", "heal", "serve", "ready", "deliver", "guard", "cli", "main", "lib",
+            "judge", "sys", "heal", "serve", "ready", "deliver", "paging", "operator", "guard",
+            "cli", "main", "lib",
         ],
         never: &["httparse", "serde", "serde_json", "sha2"],
         but: &[],
     },
     Rule {
         who: &[
-            "judge", "wire", "sys", "heal", "serve", "ready", "deliver", "guard", "main", "lib",
+            "judge", "wire", "sys", "heal", "serve", "ready", "deliver", "paging", "operator",
+            "guard", "main", "lib",
         ],
         never: &["anyhow", "lexopt"],
         but: &[],

@@ -230,7 +230,10 @@ fn a_storm_is_answered_as_one_told_once_and_over_when_the_window_frees() {
     answer.expect(503, &["storm", "settling"]);
     assert_eq!(sandbox.runs("Down"), 2);
     let log = sandbox.log();
-    let told = lines_with(&log, "[ERROR] escalation reason=storm");
+    let told = lines_with(
+        &log,
+        "[ERROR] escalation alertname=\"\" instance=\"\" reason=storm ",
+    );
     assert_eq!(told, 1, "{log}");
     let storms = "self_heal_alerts_total{alertname=\"Down\",verdict=\"storm\"}";
     assert_eq!(sandbox.metric(storms), 4.0);

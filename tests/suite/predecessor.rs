@@ -102,11 +102,7 @@ fn one_alert_per_post_assumed() {
     let mut cut = notification(&alerts[..1]);
     cut["truncatedAlerts"] = json!(2);
     sandbox.post_body(&cut.to_string());
-    assert!(
-        sandbox
-            .log()
-            .contains("[ERROR] escalation reason=truncated alerts=2")
-    );
+    assert!(sandbox.log().contains("[ERROR] truncated alerts=2"));
     let shipped = file("deploy/alertmanager/alertmanager.yml");
     assert!(shipped.lines().any(|line| line.trim() == "max_alerts: 0"));
 }
@@ -342,9 +338,13 @@ fn trip_never_pages() {
     let sandbox = Sandbox::new();
     sandbox.set("HEAL_MAX_ATTEMPTS", "2");
     sandbox.handler("NginxDown", "exit 1\n");
+    sandbox.recorder();
     sandbox.post(&nginx()).expect(503, &["failed"]);
+    assert_eq!(sandbox.paged(), []);
     sandbox.post(&nginx()).expect(200, &["tripped"]);
     sandbox.post(&nginx()).expect(200, &["tripped"]);
+    let told = |action: &str| (action.to_owned(), "failures".to_owned());
+    assert_eq!(sandbox.paged(), [told("trigger")]);
     let pages = |event: &str| {
         sandbox
             .log()
@@ -355,6 +355,7 @@ fn trip_never_pages() {
     assert!(sandbox.log().contains("reason=failures"));
     sandbox.post(&nginx().resolved()).expect(200, &["resolved"]);
     assert_eq!(pages("[INFO] escalation_over"), 1, "{}", sandbox.log());
+    assert_eq!(sandbox.paged(), [told("trigger"), told("resolve")]);
     let rules = file("deploy/prometheus/self-heal-rules.yml");
     assert!(rules.contains("alert: SelfHealBreakerOpen"));
 }

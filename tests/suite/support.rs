@@ -41,7 +41,7 @@ impl Sandbox {
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
         chmod(&dir, 0o755);
-        for folder in ["handlers", "log", "lock", "state", "backup"] {
+        for folder in ["handlers", "log", "lock", "state", "backup", "escalate.d"] {
             fs::create_dir(dir.join(folder)).unwrap();
             chmod(&dir.join(folder), 0o755);
         }
@@ -69,6 +69,10 @@ impl Sandbox {
             (
                 "HEAL_BACKUP_DIR",
                 sandbox.path("backup").display().to_string(),
+            ),
+            (
+                "HEAL_ESCALATE_DIR",
+                sandbox.path("escalate.d").display().to_string(),
             ),
             ("HEAL_ALLOW_ROOT", "yes".to_owned()),
             ("HEAL_SYSLOG", "off".to_owned()),
@@ -149,13 +153,53 @@ impl Sandbox {
 
     /// The executable with the sandbox's configuration and no other environment.
     pub fn command(&self) -> Command {
+        self.command_of(&["serve"])
+    }
+
+    /// Likewise, with another command.
+    pub fn command_of(&self, words: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command
-            .arg("serve")
+            .args(words)
             .env_clear()
             .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
             .env("HEAL_CONF", self.path("self-heal.conf"));
         command
+    }
+
+    /// Runs a command of the operator's to its end.
+    pub fn operate(&self, words: &[&str]) -> Output {
+        let mut command = self.command_of(words);
+        command.stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// An escalator that writes down what it is given.
+    pub fn recorder(&self) {
+        self.write("pages", "");
+        let pages = self.path("pages");
+        let body = format!(
+            "#!/bin/bash\nevent=$(</dev/stdin)\nprintf '%s\\n' \"$event\" >>{}\n",
+            pages.display()
+        );
+        self.script("escalate.d/recorder", &body);
+    }
+
+    /// What the recorder has been given, in order.
+    pub fn pages(&self) -> Vec<Value> {
+        self.read("pages")
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// Their actions and reasons.
+    pub fn paged(&self) -> Vec<(String, String)> {
+        let word = |page: &Value, name: &str| page[name].as_str().unwrap().to_owned();
+        let pages = self.pages();
+        pages
+            .iter()
+            .map(|page| (word(page, "action"), word(page, "reason")))
+            .collect()
     }
 
     /// Starts the executable on three pipes.

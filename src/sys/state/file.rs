@@ -1,4 +1,5 @@
-//! Records as files, one an alert, in `HEAL_STATE_DIR/records`; the host's in `HEAL_STATE_DIR/host`.
+//! Records as files, one an alert, in `HEAL_STATE_DIR/records`; the host's in `HEAL_STATE_DIR/host`; the
+//! operators' pauses in `HEAL_STATE_DIR/pauses`.
 //! A record comes into the world whole (written aside, synced, linked into place) and is changed in
 //! place from then on. What cannot be read is kept aside in `damaged/`, never thrown away, and counts as unknown.
 
@@ -9,12 +10,16 @@ use std::path::{Path, PathBuf};
 use super::StateError;
 use super::reserve::Reserve;
 use super::twin;
+use crate::judge::pauses::Pauses;
 use crate::judge::{Host, Record, Time};
 use crate::sys::files;
 use crate::wire::records::Kept;
 
 /// The key of the host's own record.
 const HOST: &str = "host";
+
+/// The key of the pauses.
+const PAUSES: &str = "pauses";
 
 /// The records of one host.
 #[derive(Debug)]
@@ -25,8 +30,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store, makes its folders and its reserve where they are missing. An error means that
-    /// nothing may run; a reserve that cannot be made is no error.
+    /// Opens the store, makes its folders, its reserve and the file of the pauses where they are missing. An error
+    /// means that nothing may run; a reserve or a file of the pauses that cannot be made is no error.
     pub fn open(folder: &Path) -> Result<Store, StateError> {
         let fail = |doing| move |error| StateError::new(folder, doing, error);
         files::make_folder(folder, 0o700).map_err(fail("make the state folder"))?;
@@ -37,6 +42,11 @@ impl Store {
         files::make_folder(&store.records(), 0o700).map_err(fail("make a folder in"))?;
         if !store.reserve().exists() {
             let _ = Reserve::prepare(&store.reserve());
+        }
+        // Made ahead, so that a pause needs no block on a full disk.
+        let pauses = store.place(PAUSES);
+        if !pauses.exists() {
+            let _ = twin::fresh(PAUSES, &Pauses::default()).and_then(|bytes| make(&pauses, &bytes));
         }
         Ok(store)
     }
@@ -52,24 +62,37 @@ impl Store {
     /// The record of `key`, the default if there is none. Takes no lock and writes nothing; `None` when
     /// it is damaged, which the next [`Store::update`] deals with.
     pub fn read(&self, key: &str) -> Result<Option<Record>, StateError> {
+        self.read_at(key)
+            .map_err(|error| StateError::new(self.place(key), "read the record", error))
+    }
+
+    /// What operators paused; nothing, if there is no such file. Takes no lock and writes nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged, which the next [`Store::update_pauses`] deals with: nothing may run.
+    pub fn pauses(&self) -> Result<Pauses, StateError> {
+        let damaged = || io::Error::other("damaged: self-heal resume keeps it aside");
+        self.read_at(PAUSES)
+            .and_then(|found| found.ok_or_else(damaged))
+            .map_err(|error| StateError::new(self.place(PAUSES), "read the pauses", error))
+    }
+
+    fn read_at<T: Kept>(&self, key: &str) -> io::Result<Option<T>> {
         let path = self.place(key);
-        let fail = |error| StateError::new(&path, "read the record", error);
         match files::read_only().open(&path) {
-            Ok(file) => found(twin::read(&file, 0, key)).map_err(fail),
+            Ok(file) => found(twin::read(&file, 0, key)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some((file, offset)) = Reserve::peek(&self.reserve(), key).map_err(fail)? {
-                    return found(twin::read(&file, offset, key)).map_err(fail);
+                if let Some((file, offset)) = Reserve::peek(&self.reserve(), key)? {
+                    return found(twin::read(&file, offset, key));
                 }
                 // It may have left the reserve meanwhile.
                 match files::read_only().open(&path) {
-                    Ok(file) => found(twin::read(&file, 0, key)).map_err(fail),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        Ok(Some(Record::default()))
-                    }
-                    Err(error) => Err(fail(error)),
+                    Ok(file) => found(twin::read(&file, 0, key)),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(T::default())),
+                    Err(error) => Err(error),
                 }
             }
-            Err(error) => Err(fail(error)),
+            Err(error) => Err(error),
         }
     }
 
@@ -97,8 +120,28 @@ impl Store {
             .map_err(|error| StateError::new(&path, "update the host's record", error))
     }
 
+    /// Changes the pauses likewise. Damaged ones are kept aside, and count as everything paused for an hour.
+    pub fn update_pauses(
+        &mut self,
+        now: Time,
+        change: &mut dyn FnMut(&Pauses) -> Pauses,
+    ) -> Result<Pauses, StateError> {
+        let path = self.place(PAUSES);
+        self.update_at(&path, PAUSES, now, change)
+            .map_err(|error| StateError::new(&path, "change the pauses", error))
+    }
+
     /// Every record that can be read, with its key, in no order. Takes no lock.
     pub fn list(&self) -> Result<Vec<(String, Record)>, StateError> {
+        Ok(self
+            .list_all()?
+            .into_iter()
+            .filter_map(|(key, record)| Some((key, record?)))
+            .collect())
+    }
+
+    /// Every record with its key, in no order; `None` for one that is damaged. Takes no lock.
+    pub fn list_all(&self) -> Result<Vec<(String, Option<Record>)>, StateError> {
         let folder = self.records();
         let fail = |error| StateError::new(&folder, "list", error);
         let mut records = Vec::new();
@@ -107,7 +150,7 @@ impl Store {
             let Some(key) = name.to_str().filter(|name| !name.starts_with('.')) else {
                 continue;
             };
-            if let Ok(Some(record)) = self.read(key) {
+            if let Ok(record) = self.read(key) {
                 records.push((key.to_owned(), record));
             }
         }
@@ -118,7 +161,7 @@ impl Store {
                 };
                 let known = records.iter().any(|(other, _)| *other == key);
                 if let (false, Ok(Some(record))) = (known, found(twin::read(file, offset, &key))) {
-                    records.push((key, record));
+                    records.push((key, Some(record)));
                 }
             }
         }
@@ -233,8 +276,8 @@ impl Store {
 
     /// The file of a record's own.
     fn place(&self, key: &str) -> PathBuf {
-        if key == HOST {
-            self.folder.join(HOST)
+        if key == HOST || key == PAUSES {
+            self.folder.join(key)
         } else {
             self.records().join(key)
         }
@@ -249,7 +292,7 @@ impl Store {
     }
 }
 
-fn found(found: io::Result<twin::Found<Record>>) -> io::Result<Option<Record>> {
+fn found<T>(found: io::Result<twin::Found<T>>) -> io::Result<Option<T>> {
     Ok(match found? {
         twin::Found::Whole { value, .. } => Some(value),
         twin::Found::Damaged => None,

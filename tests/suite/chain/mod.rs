@@ -369,10 +369,7 @@ fn a_truncated_group_is_loud_in_answer_log_and_metric() {
     assert_eq!(answer.json()["results"][0]["instance"], instance(&both[0]));
     assert_eq!(answer.json()["truncated"], 1);
     let log = chain.sandbox.log();
-    assert!(
-        log.contains("[ERROR] escalation reason=truncated alerts=1 "),
-        "{log}"
-    );
+    assert!(log.contains("[ERROR] truncated alerts=1 "), "{log}");
     assert_eq!(
         chain.sandbox.metric("self_heal_truncated_alerts_total"),
         1.0

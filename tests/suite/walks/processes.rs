@@ -278,7 +278,7 @@ fn a_truncated_group_is_loud_and_what_is_left_of_it_is_healed() {
     let log = sandbox.log();
     let loud = log
         .lines()
-        .find(|line| line.contains("[ERROR] escalation reason=truncated alerts=3"));
+        .find(|line| line.contains("[ERROR] truncated alerts=3"));
     assert!(loud.is_some(), "{log}");
 }
 

@@ -6,11 +6,13 @@
 use std::time::Duration;
 
 use self_heal::judge::admit::{self, Admission, Handler, Stance};
-use self_heal::judge::decision::{self, decide, look, resolve, settle};
+use self_heal::judge::decision::{decide, look, resolve, settle};
+use self_heal::judge::pages;
 use self_heal::judge::record::{PageKind, Process, Reason};
 use self_heal::judge::{
     Alert, AllowList, Decision, Ending, Limits, Look, Note, Proposal, Record, Run, Time, Verdict,
 };
+use self_heal::judge::{Ended, Rollback};
 use self_heal::wire::records::{self, Copy};
 use self_heal::wire::{config, notification, timestamp};
 
@@ -198,8 +200,7 @@ impl World {
         let (next, answer) = settle(
             &self.record,
             &run,
-            act.ending,
-            &[],
+            &Ended::cleanly(act.ending),
             &self.limits,
             ours(ends),
         );
@@ -281,7 +282,12 @@ impl World {
         let notification = notification::parse(body.as_bytes()).unwrap();
         let alert = notification.alerts.first().unwrap().alert.clone();
         let allowed = AllowList::parse("edge-07.lan\n");
-        let admission = admit::admit(&alert, &allowed, |_| Handler::Ready, Stance::Act);
+        let admission = admit::admit(
+            &alert,
+            &allowed,
+            |_| Handler::Ready(Stance::Act),
+            |_| Ok(None),
+        );
         let firing = matches!(admission, Admission::Candidate(_));
         let verdict = if firing {
             self.judge(&alert, at, handler)
@@ -319,6 +325,7 @@ impl World {
             id: &format!("r{}", self.runs.len()),
             timeout: Duration::from_secs(240),
             supervisor: Process::default(),
+            interrupted: Rollback::None,
         };
         match decide(&self.record, alert, &self.limits, None, &proposal, now) {
             (next, Decision::Run { run, notes }) => {
@@ -343,8 +350,7 @@ impl World {
         let (_, answer) = settle(
             &self.record,
             run,
-            act.ending,
-            &[],
+            &Ended::cleanly(act.ending),
             &self.limits,
             ours(*ends),
         );
@@ -355,11 +361,11 @@ impl World {
         for page in &next.owed {
             let why = match page.what {
                 PageKind::Trigger(reason) => Some(reason),
-                PageKind::Resolve => None,
+                PageKind::Resolve(_) => None,
             };
             self.pages.push((page.at.0 - DAY_ONE, why));
         }
-        let bytes = records::encode(&decision::handed_over(&next, &next.owed), "k", 1).unwrap();
+        let bytes = records::encode(&pages::struck(&next, &next.owed), "k", 1).unwrap();
         assert!(bytes.len() <= records::SLOT);
         let Copy::Whole { value, .. } = records::decode(&bytes) else {
             panic!("a record does not survive its bytes");

@@ -1,0 +1,185 @@
+//! What a handler may change is copied before it starts, and put back when it fails. A run that was
+//! interrupted is put back by whoever finds it, under its lock, while the same episode fires.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use super::supervision::Program;
+use super::{Case, Healer, Outcome};
+use crate::judge::{Ending, Record, Rollback, Run, decision, pages};
+use crate::paging::About;
+use crate::sys::lock::Lock;
+use crate::sys::snapshot::{self, Guarded, Restored};
+use crate::sys::{clock, state::file::Store};
+use crate::wire::report;
+
+/// What became of what a run had changed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Undone {
+    pub(super) rollback: Rollback,
+    /// For the answer.
+    pub(super) words: Option<String>,
+    /// For the page; empty when nothing failed.
+    pub(super) failure: String,
+}
+
+impl Undone {
+    fn failed(why: String) -> Undone {
+        Undone {
+            rollback: Rollback::Failed,
+            words: Some(format!("what it changed could not be put back: {why}")),
+            failure: why,
+        }
+    }
+}
+
+impl<'a> Healer<'a> {
+    /// Copies what the handler may change; its folder, if there is anything to copy.
+    pub(super) fn snapshot(
+        &mut self,
+        case: &Case<'_>,
+        run: &Run,
+    ) -> Result<Option<PathBuf>, Outcome> {
+        if case.handler.directives.snapshot.is_empty() {
+            return Ok(None);
+        }
+        let taken = {
+            let store = self.store.as_ref().map_err(|error| error.again())?;
+            let in_flight = OnceCell::new();
+            let unsettled = |id: &str| {
+                let known = in_flight.get_or_init(|| runs_in_flight(store));
+                known
+                    .as_ref()
+                    .is_none_or(|runs| runs.iter().any(|run| run == id))
+            };
+            let keep = &self.config.backup_keep;
+            snapshot::capture(
+                &guarded(self.config.backup_dir.as_path(), case, run),
+                keep,
+                &unsettled,
+            )
+        };
+        match taken {
+            Ok(folder) => {
+                if let Some(folder) = &folder {
+                    let folder = folder.to_string_lossy();
+                    let values = [("run_id", run.id.as_str()), ("folder", &folder)];
+                    self.log.info("snapshot_taken", &values);
+                }
+                Ok(folder)
+            }
+            Err(why) => {
+                let values = [("run_id", run.id.as_str()), ("error", &why)];
+                self.log.error("snapshot_failed", &values);
+                Err(Outcome::error(format!("snapshot: {why}")))
+            }
+        }
+    }
+
+    /// Puts back what this run changed, and runs the handler's hook.
+    pub(super) fn roll_back(&mut self, case: &Case<'_>, lock: &Lock, run: &Run) -> Undone {
+        let undone = self.put_back(case, lock, run);
+        match undone.rollback {
+            Rollback::None => Undone::failed("its snapshot is gone".to_owned()),
+            _ => undone,
+        }
+    }
+
+    /// Puts back what a dead run of this alert changed, if the same episode fires still.
+    pub(super) fn roll_back_dead_run(
+        &mut self,
+        case: &Case<'_>,
+        record: &Record,
+        run: &Run,
+        lock: &Lock,
+    ) -> Result<Rollback, Outcome> {
+        let now = clock::now();
+        if !decision::still_firing(record, case.alert, now) {
+            let backup_dir = self.config.backup_dir.as_path();
+            if let Some(folder) = snapshot::find(&guarded(backup_dir, case, run)) {
+                let folder = folder.to_string_lossy();
+                let values = [
+                    ("run_id", run.id.as_str()),
+                    ("folder", &folder),
+                    (
+                        "detail",
+                        "the episode is over: the handler may have cured what fired",
+                    ),
+                ];
+                self.log.warn("snapshot_kept", &values);
+            }
+            return Ok(Rollback::None);
+        }
+        let undone = self.put_back(case, lock, run);
+        if undone.rollback == Rollback::Failed {
+            let not_rolled_back = &mut |record: &Record| pages::not_rolled_back(record, now);
+            let record = self.store()?.update(&case.key, now, not_rolled_back)?;
+            let about = About {
+                detail: undone.failure.clone(),
+                ..self.about(case.alert)
+            };
+            self.hand_over(&case.key, &record, &about)?;
+            return Err(Outcome::error(format!(
+                "what interrupted run {} changed could not be put back: {}",
+                run.id, undone.failure
+            )));
+        }
+        Ok(undone.rollback)
+    }
+
+    fn put_back(&mut self, case: &Case<'_>, lock: &Lock, run: &Run) -> Undone {
+        let id = run.id.as_str();
+        let (folder, changed) =
+            match snapshot::restore(&guarded(self.config.backup_dir.as_path(), case, run)) {
+                Ok(Restored::Nothing) => return Undone::default(),
+                Ok(Restored::Done { folder, changed }) => (folder, changed),
+                Err(failed) => {
+                    let folder = failed.folder.to_string_lossy();
+                    let values = [("run_id", id), ("folder", &folder), ("error", &failed.why)];
+                    self.log.error("rollback_failed", &values);
+                    return Undone::failed(format!("snapshot {folder}: {}", failed.why));
+                }
+            };
+        let (shown, count) = (folder.to_string_lossy(), changed.to_string());
+        let values = [("run_id", id), ("folder", &shown), ("changed", &count)];
+        self.log.warn("rolled_back", &values);
+        if let Some(hook) = &case.handler.restored {
+            let run = Run {
+                deadline: clock::now().plus(case.timeout),
+                ..run.clone()
+            };
+            let ended = self.supervise(case, lock, &run, Program::hook(hook));
+            if ended.ending != Ending::Exit(0) {
+                let hook = hook.path.to_string_lossy();
+                let how = report::ended(ended.ending);
+                let values = [("run_id", id), ("hook", &hook), ("ending", &how)];
+                self.log.error("restored_hook_failed", &values);
+                return Undone::failed(format!(
+                    "the files are as they were ({shown}), but {hook} failed: {how}"
+                ));
+            }
+        }
+        Undone {
+            rollback: Rollback::Done,
+            words: Some(format!("what it changed was put back ({changed} changed)")),
+            failure: String::new(),
+        }
+    }
+}
+
+fn guarded<'b>(backup_dir: &'b Path, case: &'b Case<'_>, run: &'b Run) -> Guarded<'b> {
+    Guarded {
+        backup_dir,
+        run_id: &run.id,
+        paths: &case.handler.directives.snapshot,
+    }
+}
+
+/// `None` where they cannot be told.
+fn runs_in_flight(store: &Store) -> Option<Vec<String>> {
+    let records = store.list().ok()?;
+    let runs = records
+        .into_iter()
+        .filter_map(|(_, record)| record.in_flight);
+    Some(runs.map(|run| run.id).collect())
+}
