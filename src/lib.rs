@@ -21,6 +21,7 @@ pub mod deliver;
 pub mod guard;
 pub mod heal;
 pub mod judge;
+pub mod operator;
 pub mod paging;
 pub mod ready;
 pub mod serve;

@@ -24,7 +24,11 @@ pub fn problems(config: &Config, log: &mut Log) -> Vec<String> {
     let mut problems = Vec::new();
     let state = &config.state_dir;
     match Store::open(state) {
-        Ok(mut store) => problems.extend(host_record(&mut store, log)),
+        Ok(mut store) => {
+            problems.extend(host_record(&mut store, log));
+            let pauses = store.pauses();
+            problems.extend(pauses.err().map(|error| format!("HEAL_STATE_DIR: {error}")));
+        }
         Err(error) => problems.push(format!("HEAL_STATE_DIR: {error}")),
     }
     if problems.is_empty() {

@@ -312,17 +312,21 @@ impl Session {
             return Response::error(&refusal);
         }
         let gathered = Store::open(&self.config.state_dir)
-            .and_then(|store| store.list())
+            .and_then(|store| Ok((store.list()?, store.pauses())))
             .map_err(|error| error.to_string())
-            .and_then(|records| {
+            .and_then(|(records, pauses)| {
                 let waiting = deliver::waiting(&self.config)?;
                 counters::all(&self.config.state_dir)
-                    .map(|counters| (records, waiting, counters))
+                    .map(|counters| (records, pauses, waiting, counters))
                     .map_err(|error| format!("metrics: {error}"))
             });
         match gathered {
-            Ok((records, waiting, counters)) => {
-                let mut gauges = Gauges::default();
+            Ok((records, pauses, waiting, counters)) => {
+                let mut gauges = Gauges {
+                    // Pauses that cannot be read hold everything back.
+                    paused: pauses.map_or(1, |pauses| pauses.current(clock::now()).count() as u64),
+                    ..Gauges::default()
+                };
                 for (_, record) in &records {
                     if record.breaker_open() {
                         *gauges

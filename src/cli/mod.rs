@@ -4,13 +4,17 @@
 mod drain;
 mod guard;
 mod help;
+mod pause;
+mod reset;
+mod resume;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use lexopt::{Arg, Parser};
+use lexopt::{Arg, Parser, ValueExt};
 
+use crate::operator::{Refused, Said};
 use crate::serve::{self, BROKEN, MISUSED, VERSION};
 
 /// The exit code of a command that went well and whose answer is no: nothing matched, nothing was to do.
@@ -55,6 +59,9 @@ pub const COMMANDS: &[Command] = &[
             Ok(serve::serve())
         },
     },
+    pause::COMMAND,
+    resume::COMMAND,
+    reset::COMMAND,
     Command {
         name: "drain",
         about: "deliver the pages that wait in the spool",
@@ -194,6 +201,30 @@ fn nothing_more(mut args: Parser) -> anyhow::Result<()> {
         Some(arg) => Err(arg.unexpected().into()),
         None => Ok(()),
     }
+}
+
+/// Takes the value of an option that may be given once.
+fn once(value: &mut Option<String>, option: &str, args: &mut Parser) -> anyhow::Result<()> {
+    let text = args.value()?.string()?;
+    match value.replace(text) {
+        None => Ok(()),
+        Some(_) => Err(Misused(format!("{option} is given twice")).into()),
+    }
+}
+
+/// Shows what an operator's command came to.
+fn tell(came: Result<Said, Refused>) -> anyhow::Result<ExitCode> {
+    let said = match came {
+        Ok(said) => said,
+        Err(Refused::Misused(why)) => return Err(Misused(why).into()),
+        Err(failed) => return Err(failed.into()),
+    };
+    for warning in &said.warnings {
+        // The answer matters more.
+        let _ = writeln!(std::io::stderr(), "self-heal: {warning}");
+    }
+    say(&said.text)?;
+    Ok(ExitCode::from(if said.done { 0 } else { NO }))
 }
 
 /// Writes this to standard output.

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod pages;
 pub mod pauses;
 pub mod record;
+pub mod reset;
 pub mod run_id;
 pub mod storm;
 pub mod time;

@@ -15,6 +15,7 @@ pub struct Accounts(Vec<Account>);
 struct Account {
     name: String,
     uid: u32,
+    gid: u32,
     home: String,
 }
 
@@ -49,6 +50,11 @@ impl Accounts {
         self.of(uid).map(|account| account.name.as_str())
     }
 
+    /// The number of an account's own group.
+    pub fn gid(&self, uid: u32) -> Option<u32> {
+        self.of(uid).map(|account| account.gid)
+    }
+
     /// The home folder of the account this process runs as (its real uid); `None` where the file names
     /// none, or not by an absolute path.
     pub fn home(&self) -> Option<PathBuf> {
@@ -71,12 +77,38 @@ fn account(line: &str) -> Option<Account> {
         .next()
         .filter(|name| !name.is_empty() && !name.starts_with(['+', '-', '#']))?;
     let uid = fields.nth(1).and_then(number)?;
-    let home = fields.nth(2)?;
+    let gid = fields.next().and_then(number)?;
+    let home = fields.nth(1)?;
     Some(Account {
         name: name.to_owned(),
         uid,
+        gid,
         home: home.to_owned(),
     })
+}
+
+/// The numbers of the groups that list this account as a member, from `/etc/group` itself (group(5)).
+///
+/// # Errors
+/// As the file system gives them.
+pub fn memberships(name: &str) -> io::Result<Vec<u32>> {
+    let bytes = std::fs::read("/etc/group")?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text
+        .lines()
+        .filter_map(|line| membership(line, name))
+        .collect())
+}
+
+/// `name:password:gid:members`.
+fn membership(line: &str, name: &str) -> Option<u32> {
+    let mut fields = line.split(':');
+    fields
+        .next()
+        .filter(|group| !group.is_empty() && !group.starts_with(['+', '-', '#']))?;
+    let gid = fields.nth(1).and_then(number)?;
+    let mut members = fields.next()?.split(',');
+    members.any(|member| member == name).then_some(gid)
 }
 
 /// A uid in digits. The largest number is `(uid_t) -1`, "no user" (credentials(7), chown(2)).
@@ -109,6 +141,25 @@ mod tests {
             assert_eq!(accounts.uid(absent), None, "{absent}");
         }
         assert_eq!(accounts.name(8), None);
+        assert_eq!(accounts.gid(65534), Some(65534));
+        assert_eq!(accounts.gid(8), None);
+    }
+
+    #[test]
+    fn a_member_is_listed_whole() {
+        for (line, member) in [
+            ("adm:x:4:syslog,anna", Some(4)),
+            ("adm:x:4:anna", Some(4)),
+            ("adm:x:4:joanna", None),
+            ("adm:x:4:", None),
+            ("adm:x:4", None),
+            ("#adm:x:4:anna", None),
+            ("+:::anna", None),
+            ("adm:x:-4:anna", None),
+            ("", None),
+        ] {
+            assert_eq!(membership(line, "anna"), member, "{line}");
+        }
     }
 
     #[test]

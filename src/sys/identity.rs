@@ -1,8 +1,13 @@
-//! The account that this process runs as.
+//! The account that this process runs as, and who asked for that.
 
-use nix::unistd::{geteuid, getuid};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
-use crate::sys::accounts::Accounts;
+use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
+
+use crate::sys::accounts::{Accounts, memberships};
 
 /// Whether it is root.
 pub fn is_root() -> bool {
@@ -27,13 +32,53 @@ pub fn host() -> String {
     }
 }
 
-/// Who gave a command: whoever called sudo, else this account's name, else its number.
+/// The name of an account, or `uid N`.
+pub fn name_of(uid: u32) -> String {
+    let accounts = Accounts::read().ok();
+    let name = accounts.as_ref().and_then(|accounts| accounts.name(uid));
+    name.map_or_else(|| format!("uid {uid}"), str::to_owned)
+}
+
+/// Who asks: as root whom sudo(8) names (`SUDO_USER`), else this account. To be called before
+/// [`become_owner_of`]. Anybody but root could put any name into the variable.
 pub fn caller() -> String {
-    let by_sudo = std::env::var("SUDO_USER").ok();
-    by_sudo.filter(|_| is_root()).unwrap_or_else(|| {
-        let uid = getuid().as_raw();
-        let accounts = Accounts::read().ok();
-        let name = accounts.as_ref().and_then(|accounts| accounts.name(uid));
-        name.map_or_else(|| uid.to_string(), str::to_owned)
-    })
+    let through_sudo = std::env::var("SUDO_USER")
+        .ok()
+        .filter(|name| is_root() && !name.is_empty());
+    through_sudo.unwrap_or_else(|| name_of(geteuid().as_raw()))
+}
+
+/// Whose a file or folder is, if that can be asked and is not this account's.
+pub fn other_owner_of(path: &Path) -> Option<String> {
+    let owner = fs::metadata(path).ok()?.uid();
+    (owner != geteuid().as_raw()).then(|| name_of(owner))
+}
+
+/// Started as root, this process becomes the account that owns `path`, with its groups, for good (credentials(7):
+/// setuid(2) by root sets all three user ids). So it leaves no file of root's where that account has to write.
+/// Any other account, and root's own path, change nothing.
+///
+/// # Errors
+/// One sentence. There is no such path, or the kernel refuses: then nothing may be written.
+pub fn become_owner_of(path: &Path) -> Result<(), String> {
+    if !is_root() {
+        return Ok(());
+    }
+    let fail = |doing: &str, error: io::Error| format!("{}: {doing}: {error}", path.display());
+    let meta = fs::metadata(path).map_err(|error| fail("whose it is cannot be told", error))?;
+    if meta.uid() == 0 {
+        return Ok(());
+    }
+    let accounts = Accounts::read().map_err(|error| fail("/etc/passwd", error))?;
+    let gid = accounts.gid(meta.uid()).unwrap_or_else(|| meta.gid());
+    let mut groups = vec![Gid::from_raw(gid)];
+    if let Some(name) = accounts.name(meta.uid()) {
+        let member = memberships(name).map_err(|error| fail("/etc/group", error))?;
+        groups.extend(member.into_iter().map(Gid::from_raw));
+    }
+    // The groups first: afterwards nobody may change them.
+    setgroups(&groups)
+        .and_then(|()| setgid(Gid::from_raw(gid)))
+        .and_then(|()| setuid(Uid::from_raw(meta.uid())))
+        .map_err(|error| fail("its owner cannot be become", error.into()))
 }

@@ -21,7 +21,7 @@ pub struct Family {
 }
 
 /// Every family, in the order of the output.
-pub const FAMILIES: [Family; 12] = [
+pub const FAMILIES: [Family; 13] = [
     Family {
         name: "self_heal_alerts_total",
         kind: "counter",
@@ -63,6 +63,11 @@ pub const FAMILIES: [Family; 12] = [
         help: "Pages that have not reached every escalator.",
     },
     Family {
+        name: "self_heal_paused",
+        kind: "gauge",
+        help: "Pauses in effect.",
+    },
+    Family {
         name: "self_heal_requests_total",
         kind: "counter",
         help: "HTTP requests answered, by status code.",
@@ -93,6 +98,8 @@ pub struct Gauges {
     pub in_flight: u64,
     /// Events in the spool that are not delivered to everybody, and pages that records owe.
     pub escalations_pending: u64,
+    /// Pauses in effect.
+    pub paused: u64,
 }
 
 /// The text. `counters` are those of each alertname and of the host (`-`).
@@ -126,6 +133,9 @@ pub fn render(counters: &[(String, Counters)], gauges: &Gauges, version: &str) -
             }
             "self_heal_escalations_pending" => {
                 let _ = writeln!(text, "{name} {}", gauges.escalations_pending);
+            }
+            "self_heal_paused" => {
+                let _ = writeln!(text, "{name} {}", gauges.paused);
             }
             "self_heal_requests_total" => {
                 for (code, count) in counters.iter().flat_map(|(_, c)| &c.requests) {
@@ -217,6 +227,7 @@ mod tests {
             breakers_open: [("NginxDown".to_owned(), 2)].into(),
             in_flight: 1,
             escalations_pending: 3,
+            paused: 4,
         };
         let all = [("-".to_owned(), host), ("NginxDown".to_owned(), nginx)];
         let text = render(&all, &gauges, "0.1.0");
@@ -233,6 +244,7 @@ mod tests {
             "self_heal_breakers_open{alertname=\"NginxDown\"} 2",
             "self_heal_in_flight 1",
             "self_heal_escalations_pending 3",
+            "self_heal_paused 4",
             "self_heal_requests_total{code=\"200\"} 1",
             "self_heal_truncated_alerts_total 3",
             "self_heal_build_info{version=\"0.1.0\"} 1",

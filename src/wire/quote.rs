@@ -42,9 +42,31 @@ pub(crate) fn shell(text: &str) -> String {
     out
 }
 
+/// The text for a person's terminal: whole, on one line, and what could move its cursor or turn its
+/// letters around escaped.
+pub(crate) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' => out.push(c),
+            _ => out.extend(c.escape_debug()),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_shows_what_is_written_and_obeys_none_of_it() {
+        assert_eq!(printable("it's \"é\" [::1]:1"), "it's \"é\" [::1]:1");
+        assert_eq!(
+            printable("a\n\u{1b}[2J\u{85}\u{202e}\u{2028}\\"),
+            "a\\n\\u{1b}[2J\\u{85}\\u{202e}\\u{2028}\\\\"
+        );
+    }
 
     #[test]
     fn a_word_of_a_command_line_is_one_word() {

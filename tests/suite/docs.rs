@@ -13,6 +13,7 @@ use self_heal::wire::{config, directives, exposition, report};
 use self_heal::{cli, serve};
 
 use crate::architecture;
+use crate::stopping::{ask, timeless};
 use crate::support::{Alert, PROJECT, Sandbox};
 
 const PAGES: [&str; 9] = [
@@ -58,9 +59,11 @@ fn table(head: &str) -> Vec<Vec<String>> {
 
 fn cells(row: &str) -> Vec<String> {
     let inner = row.strip_prefix("| ").unwrap().strip_suffix('|').unwrap();
+    // Within a cell a bar is written `\|`.
     inner
+        .replace("\\|", "\0")
         .split('|')
-        .map(|cell| cell.trim().to_owned())
+        .map(|cell| cell.trim().replace('\0', "|"))
         .collect()
 }
 
@@ -659,12 +662,20 @@ fn a_block_is_an_illustration_or_somebody_runs_it() {
                 );
             }
             "bash" => the_handler_of_the_page_works(&body),
-            "bash reset" => a_breaker_is_let_go_of_by_hand(&body),
+            "console stopping" => a_pause_answers_as_on_the_page(&body),
+            "console resetting" => a_reset_answers_as_on_the_page(&body),
             _ => panic!("{name}: nobody knows what a block of {kind:?} is"),
         }
         kinds.insert(kind);
     }
-    for kind in ["conf", "allow-list", "yaml", "bash", "bash reset"] {
+    for kind in [
+        "conf",
+        "allow-list",
+        "yaml",
+        "bash",
+        "console stopping",
+        "console resetting",
+    ] {
         assert!(kinds.contains(kind), "{kind}");
     }
 }
@@ -689,21 +700,46 @@ fn the_handler_of_the_page_works(script: &str) {
     assert!(!exports.join("old").exists() && exports.join("new").exists());
 }
 
-fn a_breaker_is_let_go_of_by_hand(commands: &str) {
+/// Plays a transcript: each line behind `# ` is a command, what follows is what it says. Instants apart.
+fn play(sandbox: &Sandbox, transcript: &str, mut before: impl FnMut(&str)) {
+    let mut commands = 0;
+    for part in transcript.split("# self-heal ").skip(1) {
+        let (line, said) = part.split_once('\n').unwrap();
+        before(line);
+        let words = Command::new("bash")
+            .args(["-c", &format!("printf '%s\\n' {line}")])
+            .output()
+            .unwrap();
+        let words = String::from_utf8(words.stdout).unwrap();
+        let words: Vec<&str> = words.lines().collect();
+        let came = ask(sandbox, &words);
+        assert_eq!(came.out, timeless(said), "{line}");
+        assert_eq!(came.err, "", "{line}");
+        commands += 1;
+    }
+    assert!(commands > 1);
+}
+
+fn a_pause_answers_as_on_the_page(transcript: &str) {
+    let sandbox = Sandbox::new();
+    sandbox.handler("NginxDown", "exit 0\n");
+    let alert = Alert::firing("NginxDown", "web-1:9113");
+    play(&sandbox, transcript, |line| {
+        if line == "resume --alert NginxDown" {
+            sandbox.post(&alert).expect(200, &["paused"]);
+        }
+    });
+    sandbox.post(&alert).expect(200, &["healed"]);
+}
+
+fn a_reset_answers_as_on_the_page(transcript: &str) {
     let sandbox = Sandbox::new();
     sandbox.handler("NginxDown", "exit 2\n");
-    let alert = Alert::firing("NginxDown", "web-1");
+    let alert = Alert::firing("NginxDown", "web-1:9113");
     sandbox.post(&alert).expect(200, &["gave-up"]);
-    sandbox.handler("NginxDown", "exit 0\n");
     sandbox.post(&alert).expect(200, &["tripped"]);
-    let done = Command::new("bash")
-        .args(["-euc", commands])
-        .env("fingerprint", alert.fingerprint())
-        .env("alertname", "NginxDown")
-        .env("HEAL_LOCK_DIR", sandbox.path("lock"))
-        .env("HEAL_STATE_DIR", sandbox.path("state"))
-        .status();
-    assert!(done.unwrap().success());
+    play(&sandbox, transcript, |_| {});
+    sandbox.handler("NginxDown", "exit 0\n");
     sandbox.post(&alert).expect(200, &["healed"]);
 }
 

@@ -30,6 +30,7 @@ mod regressions;
 mod rollback;
 mod spawners;
 mod stage;
+mod stopping;
 mod storage;
 mod support;
 mod transcripts;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::stage::{
     Gate, Posting, as_root, as_stranger, chained, lines_with, raw_history, run, sha256, through,
 };
+use crate::stopping::ask;
 use crate::support::{Alert, Answer, Sandbox, chmod, feed, notification, until};
 
 fn alert() -> Alert {
@@ -547,6 +548,48 @@ fn a_full_tmpfs_counts_first_attempts_and_lets_a_handler_free_space() {
     mount_tmpfs(&mount_point, "4m");
     first_attempts_on_a_full_disk(&mount_point);
     run(Command::new("umount").arg(&mount_point));
+}
+
+#[test]
+fn a_full_disk_stops_no_operator() {
+    if !in_a_namespace_of_its_own("a_full_disk_stops_no_operator") {
+        return;
+    }
+    for made_ahead in [true, false] {
+        let outer = Sandbox::new();
+        let mount_point = outer.path("mounted");
+        fs::create_dir(&mount_point).unwrap();
+        mount_tmpfs(&mount_point, "4m");
+        let sandbox = Sandbox::within(&mount_point);
+        sandbox.handler("Down", "exit 2\n");
+        sandbox.post(&alert()).expect(200, &["gave-up"]);
+        if !made_ahead {
+            fs::remove_file(sandbox.path("state/pauses")).unwrap();
+        }
+        fill(&sandbox.path("filler"));
+        assert_eq!(sandbox.path("state/pauses").exists(), made_ahead);
+
+        let done = |args: &[&str], first: &str| {
+            let came = ask(&sandbox, args);
+            assert_eq!(came.code, 0, "{came:?}");
+            assert_eq!(came.out.lines().next(), Some(first), "{came:?}");
+        };
+        let words = "everything until TIME, by anna: x";
+        done(&["pause", "--reason", "x"], &format!("paused: {words}"));
+        sandbox.post(&alert()).expect(200, &["paused"]);
+        assert_eq!(sandbox.metric("self_heal_paused"), 1.0);
+        done(&["resume"], &format!("resumed: {words}"));
+        sandbox.post(&alert()).expect(200, &["tripped"]);
+        done(
+            &["reset", "Down", "web-1:9113"],
+            "reset: Down on web-1:9113: breaker closed (gave-up), 1 failure, 1 counted run, \
+             the retry delay, page ends (gave-up)",
+        );
+        sandbox.post(&alert()).expect(200, &["gave-up"]);
+        let left = statvfs(&sandbox.path("state")).unwrap().blocks_available();
+        assert_eq!(left, 0, "there was room: nothing is tested");
+        run(Command::new("umount").arg(&mount_point));
+    }
 }
 
 #[test]
