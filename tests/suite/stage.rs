@@ -2,12 +2,13 @@
 //! watch, callers of every kind.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{Pid, geteuid};
 use serde_json::Value;
 
@@ -268,4 +269,52 @@ pub fn chained(lines: &[Vec<u8>], mut prev: String) -> String {
         prev = sha256(line);
     }
     prev
+}
+
+/// Runs a test, named with its module, again in a mount namespace of its own, so that what it mounts is seen by
+/// nobody else and goes with it. True: this is that process.
+pub fn in_a_namespace_of_its_own(test: &str) -> bool {
+    const MARK: &str = "SELF_HEAL_TEST_IN_NAMESPACE";
+    as_root();
+    if std::env::var_os(MARK).is_some() {
+        return true;
+    }
+    let output = Command::new("unshare")
+        .arg("--mount")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{complaint}"
+    );
+    false
+}
+
+pub fn mount_tmpfs(at: &Path, size: &str) {
+    let options = format!("size={size},mode=755");
+    run(Command::new("mount")
+        .args(["-t", "tmpfs", "-o", &options, "none"])
+        .arg(at));
+}
+
+/// Writes a file until the file system has no block left.
+pub fn fill(file: &Path) {
+    let mut file = File::create(file).unwrap();
+    for size in [1 << 16, 1 << 10, 1] {
+        let piece = vec![b'x'; size];
+        loop {
+            match file.write_all(&piece).and_then(|()| file.sync_data()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    let left = fstatvfs(&file).unwrap().blocks_available();
+    assert_eq!(left, 0, "blocks are left");
 }

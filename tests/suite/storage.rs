@@ -1,16 +1,16 @@
 //! Records, log and history on disks that are damaged, full, read-only or somebody else's.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::sys::statvfs::{fstatvfs, statvfs};
+use nix::sys::statvfs::statvfs;
 use serde_json::{Value, json};
 
 use crate::stage::{
-    Gate, Posting, as_root, as_stranger, chained, lines_with, raw_history, run, sha256, through,
+    self, Gate, Posting, as_root, as_stranger, chained, fill, lines_with, mount_tmpfs, raw_history,
+    run, sha256, through,
 };
 use crate::stopping::ask;
 use crate::support::{Alert, Answer, Sandbox, chmod, feed, notification, until};
@@ -322,29 +322,8 @@ fn an_unsettled_status_of_200_hides_no_broken_state_from_whoever_asks() {
     assert!(!sandbox.path("log/Down.log").exists(), "nothing ran");
 }
 
-/// Runs a test of this module again in a mount namespace of its own, so that what it mounts is seen by
-/// nobody else and goes with it. True: this is that process.
 fn in_a_namespace_of_its_own(test: &str) -> bool {
-    const MARK: &str = "SELF_HEAL_TEST_IN_NAMESPACE";
-    as_root();
-    if std::env::var_os(MARK).is_some() {
-        return true;
-    }
-    let name = format!("storage::{test}");
-    let output = Command::new("unshare")
-        .arg("--mount")
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--nocapture", "--test-threads=1"])
-        .env(MARK, "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}{complaint}"
-    );
-    false
+    stage::in_a_namespace_of_its_own(&format!("storage::{test}"))
 }
 
 #[test]
@@ -367,30 +346,6 @@ fn a_read_only_state_folder_stops_everything() {
         stops_everything(&sandbox, "Read-only file system", || sandbox.command());
         run(Command::new("umount").arg(&state));
     }
-}
-
-fn mount_tmpfs(at: &Path, size: &str) {
-    let options = format!("size={size},mode=755");
-    run(Command::new("mount")
-        .args(["-t", "tmpfs", "-o", &options, "none"])
-        .arg(at));
-}
-
-/// Writes a file until the file system has no block left.
-fn fill(file: &Path) {
-    let mut file = File::create(file).unwrap();
-    for size in [1 << 16, 1 << 10, 1] {
-        let piece = vec![b'x'; size];
-        loop {
-            match file.write_all(&piece).and_then(|()| file.sync_data()) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::StorageFull => break,
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-    let left = fstatvfs(&file).unwrap().blocks_available();
-    assert_eq!(left, 0, "blocks are left");
 }
 
 #[test]

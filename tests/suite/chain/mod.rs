@@ -5,7 +5,7 @@ mod alertmanager;
 mod ask;
 mod nginx;
 mod process;
-mod shipped;
+pub mod shipped;
 mod stack;
 mod stand_ins;
 

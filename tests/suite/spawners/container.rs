@@ -190,10 +190,11 @@ impl Container {
         self.relay = Some(relay);
     }
 
-    fn install(&self, mode: &str, path: &str, text: &str) {
+    /// A file inside, with the folders above it.
+    pub fn install(&self, mode: &str, path: &str, text: &str) {
         let mut install = self
             .entering("--all")
-            .args(["install", "-m", mode, "/dev/stdin", path])
+            .args(["install", "-D", "-m", mode, "/dev/stdin", path])
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();

@@ -5,7 +5,7 @@
 
 mod checks;
 mod client;
-mod container;
+pub mod container;
 mod daemon;
 mod processes;
 mod programs;
