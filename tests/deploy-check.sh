@@ -55,7 +55,7 @@ check_scripts() {
     check "shell: ${script#"$top"/} parses" bash -n "$script"
     check "shell: ${script#"$top"/} passes shellcheck" shellcheck -s bash "$script"
     if [[ $script != "$top"/tests/* ]]; then check "shell: ${script#"$top"/} is executable" test -x "$script"; fi
-  done < <(find "$deploy" "$top/handlers" "$top/tests" -name '*.sh' -print0 | sort -z)
+  done < <(find "$deploy" "$top/handlers" "$top/tests" \( -name '*.sh' -o -name '*.restored' \) -print0 | sort -z)
 }
 
 listener_with() { # listener_with FILE-CONTENT: what it would give to socat
@@ -89,8 +89,18 @@ listener_runs_no_configuration() {
 
 # --- sudo ----------------------------------------------------------------------------------------------------------
 
+# ProcessCount.sh leaves one word open, `"$1"`: it stands for each instance of its list.
 sudo_in_handlers() {
-  grep -hv '^ *#' "$top"/handlers/*.sh | grep -oE 'sudo [-/][^;&|]*' | sed 's/^sudo -n //; s/ *$//' | sort -u
+  local line instance
+  grep -hv '^ *#' "$top"/handlers/*.sh "$top"/handlers/*.restored | grep -oE 'sudo [-/][^;&|]*' |
+    sed 's/^sudo -n //; s/ *$//' | while IFS= read -r line; do
+      # shellcheck disable=SC2016 # the handler's own text
+      if [[ $line != *' "$1"' ]]; then printf '%s\n' "$line"; continue; fi
+      for instance in $(instances); do printf '%s %s\n' "${line% *}" "$instance"; done
+    done | sort -u
+}
+instances() { # of deploy/process-count.conf: SERVICE TEMPLATE@ MIN MAX STEP
+  awk '!/^#/ && NF { for (n = 1; n <= $4; n++) print $2 n ".service" }' "$deploy/process-count.conf"
 }
 sudo_lines_agree() {
   local handlers sudoers
@@ -103,7 +113,7 @@ sudo_lines_agree() {
 sudo_lines_are_plain_and_bounded() {
   local line
   while IFS= read -r line; do
-    [[ $line =~ ^/usr/bin/timeout\ -k\ [0-9]+\ [0-9]+\ /usr/s?bin/[a-z]+\ [A-Za-z0-9@.\ -]+$ ]] ||
+    [[ $line =~ ^/usr/bin/timeout\ -k\ [0-9]+\ [0-9]+\ (/usr/s?bin/[a-z]+|/opt/self-heal/root/[a-z-]+\.sh)(\ [A-Za-z0-9@.-]+)*$ ]] ||
       { printf 'not a bounded, literal command: %s\n' "$line"; return 1; }
   done < <(sudo_in_handlers)
 }

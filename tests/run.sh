@@ -47,7 +47,7 @@ part_doc() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-
 
 part_shellcheck() {
   local scripts
-  mapfile -t scripts < <(find .ci/run deploy handlers tests -type f \( -name '*.sh' -o -path .ci/run \))
+  mapfile -t scripts < <(find .ci/run deploy handlers tests -type f \( -name '*.sh' -o -name '*.restored' -o -path .ci/run \))
   shellcheck -x "${scripts[@]}"
   echo "${#scripts[@]} scripts"
 }

@@ -28,6 +28,7 @@ mod paging;
 mod predecessor;
 mod regressions;
 mod rollback;
+mod shipped;
 mod spawners;
 mod stage;
 mod stopping;
