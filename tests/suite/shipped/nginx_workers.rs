@@ -367,3 +367,59 @@ fn nginx_serves_with_the_new_limits_and_a_refused_edit_is_undone_by_copy_and_hoo
     ended(&by_hand(&machine, "NginxWorkers.restored", &[]), 0);
     assert_eq!(machine.property("nginx.service", "ActiveState"), "active");
 }
+
+/// Posts the alert as an instance's of its own; what the listener and the hook left behind of it.
+fn put_back(machine: &Container, instance: &str, code: u16, verdict: &str) -> Seen {
+    let alert = Alert::firing("NginxWorkers", instance);
+    post(machine, &alert, code, verdict);
+    let said = machine.run(&["cat", "/var/log/self-heal/NginxWorkers.log"]);
+    assert!(said.contains("nginx serves with the old file"), "{said}");
+    look(machine)
+}
+
+#[test]
+fn whatever_goes_wrong_self_heal_puts_the_old_file_back_and_nginx_serves_with_it() {
+    let machine = with_handlers();
+    // What a copy could lose: the mode, the group, times below a second.
+    machine.bash(
+        "chmod 640 /etc/nginx/nginx.conf
+         chgrp www-data /etc/nginx/nginx.conf
+         touch -d '2025-03-04 05:06:07.123456789' /etc/nginx/nginx.conf",
+    );
+    let include = "/etc/nginx/modules-enabled/99-files.conf";
+    machine.install("644", include, "worker_rlimit_nofile 2048;\n");
+    machine.run(&["systemctl", "reload", "nginx.service"]);
+    until_workers_have(&machine, "2048");
+    let old = look(&machine);
+
+    // nginx -t refuses the second worker_rlimit_nofile.
+    let back = put_back(&machine, "localhost:80", 200, "gave-up");
+    assert_eq!((&back.file, &back.text), (&old.file, &old.text));
+    assert_eq!(back.master, old.master);
+    until_workers_have(&machine, "2048");
+
+    // The edit is good, the reload fails: the hook starts nginx anew, with the old file.
+    machine.run(&["rm", include]);
+    machine.run(&["rm", "/var/log/self-heal/NginxWorkers.log"]);
+    machine.install(
+        "644",
+        "/etc/systemd/system/nginx.service.d/no-reload.conf",
+        "[Service]\nExecReload=\nExecReload=/bin/false\n",
+    );
+    machine.run(&["systemctl", "daemon-reload"]);
+    let back = put_back(&machine, "127.0.0.1:80", 503, "failed");
+    assert_eq!((&back.file, &back.text), (&old.file, &old.text));
+    assert_ne!(back.master, old.master);
+
+    // Nothing in the way: the new file stays.
+    machine.run(&["rm", "/etc/systemd/system/nginx.service.d/no-reload.conf"]);
+    machine.run(&["systemctl", "daemon-reload"]);
+    post(
+        &machine,
+        &Alert::firing("NginxWorkers", "localhost:8080"),
+        200,
+        "healed",
+    );
+    assert!(look(&machine).text.contains("worker_connections 4096;"));
+    until_workers_have(&machine, "12288");
+}
