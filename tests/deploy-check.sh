@@ -55,7 +55,8 @@ check_scripts() {
     check "shell: ${script#"$top"/} parses" bash -n "$script"
     check "shell: ${script#"$top"/} passes shellcheck" shellcheck -s bash "$script"
     if [[ $script != "$top"/tests/* ]]; then check "shell: ${script#"$top"/} is executable" test -x "$script"; fi
-  done < <(find "$deploy" "$top/handlers" "$top/tests" \( -name '*.sh' -o -name '*.restored' \) -print0 | sort -z)
+  done < <(find "$deploy" "$top/handlers" "$top/tests" -type f \( -name '*.sh' -o -name '*.restored' -o -path '*/handlers/escalate/*' \) \
+    -print0 | sort -z)
 }
 
 listener_with() { # listener_with FILE-CONTENT: what it would give to socat

@@ -16,7 +16,7 @@ parts=(packages fmt clippy doc shellcheck unit release deploy quickstart suite)
 part_packages() {
   # program=package; a library or a data file would be listed by its path.
   local wanted=(
-    socat=socat curl=curl inetd=openbsd-inetd shellcheck=shellcheck logrotate=logrotate sudo=sudo visudo=sudo
+    socat=socat curl=curl jq=jq inetd=openbsd-inetd shellcheck=shellcheck logrotate=logrotate sudo=sudo visudo=sudo
     nginx=nginx-light prometheus=prometheus promtool=prometheus prometheus-alertmanager=prometheus-alertmanager
     amtool=prometheus-alertmanager flock=util-linux setpriv=util-linux ip=iproute2 ps=procps python3=python3
     mkfs.ext4=e2fsprogs strace=strace perl=perl debootstrap=debootstrap systemd-nspawn=systemd-container systemd-analyze=systemd
@@ -47,7 +47,8 @@ part_doc() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-
 
 part_shellcheck() {
   local scripts
-  mapfile -t scripts < <(find .ci/run deploy handlers tests -type f \( -name '*.sh' -o -name '*.restored' -o -path .ci/run \))
+  mapfile -t scripts < <(find .ci/run deploy handlers tests -type f \
+    \( -name '*.sh' -o -name '*.restored' -o -path .ci/run -o -path 'handlers/escalate/*' \))
   shellcheck -x "${scripts[@]}"
   echo "${#scripts[@]} scripts"
 }

@@ -12,15 +12,16 @@ use self_heal::wire::environment::{self, Context};
 use self_heal::wire::{config, directives, exposition, report};
 use self_heal::{cli, serve};
 
-use crate::architecture;
 use crate::stopping::{ask, timeless};
 use crate::support::{Alert, PROJECT, Sandbox};
+use crate::{architecture, escalators};
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "alertmanager.md",
     "architecture.md",
     "configuration.md",
     "dependencies.md",
+    "escalation.md",
     "handlers.md",
     "operations.md",
     "predecessor.md",
@@ -34,7 +35,7 @@ fn page(name: &str) -> String {
 }
 
 /// The cells of the tables with this head, over all pages: a table stands in one place.
-fn table(head: &str) -> Vec<Vec<String>> {
+pub fn table(head: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for name in PAGES {
         let text = page(name);
@@ -664,6 +665,8 @@ fn a_block_is_an_illustration_or_somebody_runs_it() {
             "bash" => the_handler_of_the_page_works(&body),
             "console stopping" => a_pause_answers_as_on_the_page(&body),
             "console resetting" => a_reset_answers_as_on_the_page(&body),
+            "bash try" => escalators::page::trying_works(&body),
+            "bash escalator" => escalators::page::the_example_works(&body),
             _ => panic!("{name}: nobody knows what a block of {kind:?} is"),
         }
         kinds.insert(kind);
@@ -675,6 +678,8 @@ fn a_block_is_an_illustration_or_somebody_runs_it() {
         "bash",
         "console stopping",
         "console resetting",
+        "bash try",
+        "bash escalator",
     ] {
         assert!(kinds.contains(kind), "{kind}");
     }

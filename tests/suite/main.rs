@@ -21,6 +21,7 @@ mod commands;
 mod crash;
 mod crowd;
 mod docs;
+mod escalators;
 mod guarding;
 mod handlers;
 mod observing;
