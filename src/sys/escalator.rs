@@ -53,7 +53,7 @@ const GRACE: Duration = Duration::from_secs(1);
 pub struct Escalator {
     /// Its name, by which the spool knows it.
     pub name: String,
-    /// Where it really is.
+    /// Where it is found. Not where a link leads: an escalator looks for its configuration by the name it is run under.
     pub path: String,
 }
 
@@ -149,14 +149,18 @@ fn inspect(path: &Path) -> Result<String, String> {
     if !meta.is_file() {
         return Err(at("is not a regular file"));
     }
+    // execvp(3) gives it to the shell, which comes to its end: exit 0, and nobody was told.
+    if meta.len() == 0 {
+        return Err(at("is empty: copy it again"));
+    }
     if meta.mode() & 0o6000 != 0 {
         return Err(at("has a set-id bit: escalators run as the healer"));
     }
     access(&real, AccessFlags::X_OK)
         .map_err(|_| at("may not be executed by this account: chmod 0755"))?;
-    real.to_str()
+    path.to_str()
         .map(str::to_owned)
-        .ok_or_else(|| at("leads to a path that is no UTF-8"))
+        .ok_or_else(|| at("its path is no UTF-8"))
 }
 
 /// One attempt.

@@ -239,3 +239,29 @@ fn without_a_url_it_is_pagerdutys() {
         "url = \"https://events.pagerduty.com/v2/enqueue\"\n"
     );
 }
+
+/// self-heal runs a link by the link's own path: where it leads to, the name would be another's.
+#[test]
+fn self_heal_runs_a_link_under_its_own_name_and_no_empty_file() {
+    let fake = Fake::accepting(1);
+    let desk = Desk::new();
+    desk.conf("webhook-ops.url", &fake.url("/ops"), 0o600);
+    let shipped = format!("{}/handlers/escalate/webhook", crate::support::PROJECT);
+    desk.sandbox
+        .script("escalate.d/webhook", &fs::read_to_string(shipped).unwrap());
+    symlink("webhook", desk.sandbox.path("escalate.d/webhook-ops")).unwrap();
+    desk.sandbox.script("escalate.d/half-copied", "");
+    let found = self_heal::sys::escalator::find(&desk.sandbox.path("escalate.d")).unwrap();
+    let ready: Vec<&str> = found.ready.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(ready, ["webhook", "webhook-ops"]);
+    assert_eq!(found.refused.len(), 1, "{:?}", found.refused);
+    assert!(
+        found.refused[0].1.contains("is empty"),
+        "{:?}",
+        found.refused
+    );
+    let command = desk.clean(Command::new(&found.ready[1].path));
+    let told = Told::of(&feed(command, sample("failures").to_string().as_bytes()));
+    told.is(Outcome::Delivered, &[" webhook-ops "]);
+    fake.body("/ops");
+}
