@@ -230,6 +230,3 @@ pub fn start(attempt: &Attempt<'_>, journal: &Journal) -> io::Result<Running> {
         run_id: "",
     })
 }
-
-#[cfg(test)]
-mod tests;

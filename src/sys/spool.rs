@@ -386,6 +386,3 @@ impl Locked<'_> {
 fn sync(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
-
-#[cfg(test)]
-mod tests;

@@ -26,6 +26,7 @@ const PAGES: [&str; 10] = [
     "operations.md",
     "predecessor.md",
     "security.md",
+    "spool.md",
     "verdicts.md",
 ];
 

@@ -31,6 +31,7 @@ mod regressions;
 mod rollback;
 mod shipped;
 mod spawners;
+mod spool;
 mod stage;
 mod stopping;
 mod storage;

@@ -140,6 +140,32 @@ impl Drop for Scene {
 }
 
 #[test]
+fn a_look_waits_for_nothing_and_ends_what_is_past_its_timeout() {
+    let mut scene = Scene::new();
+    scene.grace = Duration::ZERO;
+    let running = scene.start("exit 7");
+    scene.until(|| matches!(running.poll(&mut Signals::block().unwrap()), Ok(Some(ended)) if ended.exit == Exit::Code(7)));
+
+    let child = scene.folder.join("child");
+    let text = format!(
+        "trap '' TERM; sleep 1000 & echo $! >{}; wait",
+        child.display()
+    );
+    let mut running = scene.start(&text);
+    assert_eq!(running.poll(&mut scene.signals).unwrap(), None);
+    scene.until(|| std::fs::read_to_string(&child).is_ok_and(|text| text.ends_with('\n')));
+    running.timeout = Duration::ZERO;
+    let ended = running.poll(&mut scene.signals).unwrap().unwrap();
+    assert_eq!((ended.exit, ended.survivors), (Exit::TimedOut, Vec::new()));
+    let child = std::fs::read_to_string(&child)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    scene.until(|| !ProcessId::of(child).is_ok_and(|child| child.alive()));
+}
+
+#[test]
 fn the_exit_code_is_told() {
     for code in [0, 1, 2, 75, 255] {
         let ended = Scene::new().run(&format!("exit {code}"));
