@@ -11,6 +11,7 @@ use crate::judge::alert::cut;
 use crate::judge::pauses::{Pause, Pauses, Scope};
 use crate::judge::reset::reset as without_counts;
 use crate::judge::{AlertName, Record, Time};
+use crate::paging::{self, About};
 use crate::sys::log::Log;
 use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
@@ -304,6 +305,12 @@ impl Desk {
         let after = after.map_err(|error| refused(&self.config, &error))?;
         if unknown {
             forgotten.push("what the damaged record held".to_owned());
+        }
+        if !after.owed.is_empty() {
+            let (config, store, log) = (&self.config, &mut self.store, &mut self.log);
+            // What cannot be spooled now is owed, and told by whoever comes next.
+            let told = paging::hand_over(config, store, log, key, &About::default());
+            said.warnings.extend(told.err());
         }
         let forgotten = match forgotten.as_slice() {
             [] => "nothing was held against it".to_owned(),

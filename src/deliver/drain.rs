@@ -71,6 +71,8 @@ pub fn command(order: &Order) -> Result<Done, Trouble> {
     inherited::close_inherited().map_err(|error| broken(&error))?;
     let mut signals = Signals::block().map_err(|error| broken(&error))?;
     handler::setup_process().map_err(|error| broken(&error))?;
+    // Before it becomes another account.
+    let by = identity::caller();
     let config = config()?;
     let mut log = Log::open(&config.log_dir, true, config.syslog);
     let store = RefCell::new(Store::open(&config.state_dir));
@@ -95,19 +97,21 @@ pub fn command(order: &Order) -> Result<Done, Trouble> {
         Order::List => list(&config, clock::now()).map_err(Trouble::Broken),
         Order::Retry(event) => {
             let change = |desk: &mut Desk<'_>, name: &EventName| desk.retry(name);
-            on_one(&config, &mut log, event, owed, change)
+            on_one(&config, &mut log, (event, &by), owed, change)
         }
         Order::Discard(event) => {
             let change = |desk: &mut Desk<'_>, name: &EventName| desk.discard(name);
-            on_one(&config, &mut log, event, owed, change)
+            on_one(&config, &mut log, (event, &by), owed, change)
         }
     }
 }
 
 fn config() -> Result<Config, Trouble> {
     let config = settings::load().map_err(|found| Trouble::Misused(found.join("; ")))?;
+    identity::become_owner_of(&config.state_dir)
+        .map_err(|why| Trouble::Broken(format!("HEAL_STATE_DIR {why}")))?;
     if identity::is_root() && !config.allow_root {
-        let why = "refuses to deliver as root: run it as the healer, or set HEAL_ALLOW_ROOT=yes";
+        let why = "refuses to deliver as root: HEAL_STATE_DIR is root's, which is nobody's to serve; or set HEAL_ALLOW_ROOT=yes";
         return Err(Trouble::Misused(why.to_owned()));
     }
     Ok(config)
@@ -218,7 +222,7 @@ struct Desk<'a> {
 fn on_one(
     config: &Config,
     log: &mut Log,
-    event: &str,
+    (event, by): (&str, &str),
     owed: &mut Owed<'_>,
     change: impl FnOnce(&mut Desk<'_>, &EventName) -> Result<Change, String>,
 ) -> Result<Done, Trouble> {
@@ -260,7 +264,7 @@ fn on_one(
     let mut desk = Desk {
         courier,
         events,
-        by: identity::caller(),
+        by: by.to_owned(),
     };
     let done = desk.carry_out(&name, change, owed.struck);
     for (escalator, journal) in journals {

@@ -194,7 +194,9 @@ fn after_kill_nine_the_handler_ends_its_work_and_no_second_run_starts_while_it_l
     assert_eq!(sandbox.metric(INTERRUPTED), 1.0);
     let log = sandbox.log();
     assert_eq!(lines_with(&log, "[WARN] run_interrupted "), 1, "{log}");
-    assert_eq!(lines_with(&log, "reason=interrupted"), 1, "{log}");
+    for told in ["[ERROR] escalation ", "[INFO] escalation_over "] {
+        assert_eq!(lines_with(&log, told), 1, "{log}");
+    }
     assert_eq!(sandbox.metric("self_heal_in_flight"), 0.0);
 }
 

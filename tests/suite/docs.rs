@@ -16,7 +16,7 @@ use crate::stopping::{ask, timeless};
 use crate::support::{Alert, PROJECT, Sandbox};
 use crate::{architecture, escalators};
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "alertmanager.md",
     "architecture.md",
     "configuration.md",

@@ -73,7 +73,7 @@ impl Desk {
     pub fn new() -> Desk {
         let sandbox = Sandbox::new();
         for folder in ["conf", "escalate.d", "home"] {
-            fs::create_dir(sandbox.path(folder)).unwrap();
+            fs::create_dir_all(sandbox.path(folder)).unwrap();
             chmod(&sandbox.path(folder), 0o755);
         }
         Desk { sandbox }

@@ -107,7 +107,7 @@ impl Chain {
                 &format!("'127.0.0.1:{}'", ports.listener),
             );
         let rules = Shipped::read("deploy/prometheus/self-heal-rules.yml")
-            .with_each(2, "for: 2m\n", "for: 2s\n")
+            .with_each(4, "for: 2m\n", "for: 2s\n")
             .with("for: 1m\n", "for: 1s\n");
         let file = self
             .sandbox

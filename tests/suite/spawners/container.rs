@@ -24,7 +24,7 @@ pub struct Container {
 }
 
 /// Where each shipped file goes, as it says in its first line.
-pub(super) const SHIPPED: [(&str, &str, u32); 12] = [
+pub(super) const SHIPPED: [(&str, &str, u32); 15] = [
     (
         "deploy/webhook-listener.sh",
         "opt/self-heal/webhook-listener.sh",
@@ -53,6 +53,21 @@ pub(super) const SHIPPED: [(&str, &str, u32); 12] = [
     (
         "deploy/systemd/self-heal@.service",
         "etc/systemd/system/self-heal@.service",
+        0o644,
+    ),
+    (
+        "deploy/systemd/self-heal-drain.service",
+        "etc/systemd/system/self-heal-drain.service",
+        0o644,
+    ),
+    (
+        "deploy/systemd/self-heal-drain.timer",
+        "etc/systemd/system/self-heal-drain.timer",
+        0o644,
+    ),
+    (
+        "deploy/systemd/self-heal-drain.path",
+        "etc/systemd/system/self-heal-drain.path",
         0o644,
     ),
     (

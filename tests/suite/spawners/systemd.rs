@@ -217,6 +217,49 @@ fn socket_and_service_take_the_port_from_each_other() {
     }
 }
 
+/// What a dead listener owes, the unit puts into the spool and delivers; a page in the spool starts it.
+#[test]
+fn a_page_is_delivered_by_the_drain_units() {
+    const DRAIN: &str = "self-heal-drain.service";
+    let machine = Container::with(SERVICE);
+    machine.handler("Broken", "exit 2\n");
+    let recorder = "#!/bin/bash\nid -un >>/var/lib/self-heal/recorded\n";
+    machine.install("0755", "/opt/self-heal/escalate.d/recorder", recorder);
+    let recorded = || machine.bash("cat /var/lib/self-heal/recorded 2>/dev/null || true");
+    let post = |instance: &str| {
+        let alert = firing("Broken").with("fingerprint", instance.into());
+        machine.connect().post(&alert)
+    };
+
+    machine.bash("touch /var/lib/self-heal/spool");
+    post("one").expect(503, &["error"]);
+    machine.bash("rm /var/lib/self-heal/spool");
+    assert_eq!(recorded(), "");
+    machine.run(&["systemctl", "start", DRAIN]);
+    assert_eq!(recorded(), "healer\n");
+    assert_eq!(machine.property(DRAIN, "Result"), "success");
+
+    machine.run(&[
+        "systemctl",
+        "start",
+        "self-heal-drain.path",
+        "self-heal-drain.timer",
+    ]);
+    let before = machine.property(DRAIN, "InvocationID");
+    post("two").expect(200, &["gave-up"]);
+    until("the page starts the unit", || {
+        (machine.property(DRAIN, "InvocationID") != before).then_some(())
+    });
+    until("it is delivered, once", || {
+        (recorded() == "healer\nhealer\n").then_some(())
+    });
+    for unit in ["self-heal-drain.path", "self-heal-drain.timer"] {
+        assert_eq!(machine.property(unit, "ActiveState"), "active");
+    }
+    machine.run(&["systemctl", "start", DRAIN]);
+    assert_eq!(recorded(), "healer\nhealer\n");
+}
+
 /// What README tells an operator to install is what these containers run: the same file, place and mode.
 #[test]
 fn readme_installs_what_the_containers_run() {

@@ -374,7 +374,10 @@ fn what_is_no_event_is_not_put() {
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     }
     drop(lock);
-    assert_eq!(spool.waiting().unwrap().pending, 0);
+    assert_eq!(
+        Spool::waiting(&yard.sandbox.path("state")).unwrap().pending,
+        0
+    );
 }
 
 #[test]

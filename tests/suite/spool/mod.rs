@@ -13,6 +13,7 @@ use self_heal::judge::delivery::{Action, EventName};
 use self_heal::sys::log::Log;
 use self_heal::sys::signals::Signals;
 use self_heal::sys::spool::Spool;
+use self_heal::sys::state::file::Store;
 use self_heal::wire::config::{self, Config};
 use self_heal::wire::records::hex_digest;
 
@@ -38,7 +39,7 @@ impl Yard {
     }
 
     fn with(sandbox: Sandbox) -> Yard {
-        fs::create_dir(sandbox.path("escalate.d")).unwrap();
+        fs::create_dir_all(sandbox.path("escalate.d")).unwrap();
         chmod(&sandbox.path("escalate.d"), 0o755);
         let folder = sandbox.path("escalate.d").display().to_string();
         sandbox.set("HEAL_ESCALATE_DIR", &folder);
@@ -70,6 +71,8 @@ impl Yard {
     }
 
     fn spool(&self) -> Spool {
+        // As on every host: whoever puts a page has a record that owed it.
+        Store::open(&self.state()).unwrap();
         Spool::open(&self.state()).unwrap()
     }
 
