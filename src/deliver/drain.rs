@@ -71,7 +71,6 @@ pub fn command(order: &Order) -> Result<Done, Trouble> {
     inherited::close_inherited().map_err(|error| broken(&error))?;
     let mut signals = Signals::block().map_err(|error| broken(&error))?;
     handler::setup_process().map_err(|error| broken(&error))?;
-    // Before it becomes another account.
     let by = identity::caller();
     let config = config()?;
     let mut log = Log::open(&config.log_dir, true, config.syslog);
@@ -97,19 +96,24 @@ pub fn command(order: &Order) -> Result<Done, Trouble> {
         Order::List => list(&config, clock::now()).map_err(Trouble::Broken),
         Order::Retry(event) => {
             let change = |desk: &mut Desk<'_>, name: &EventName| desk.retry(name);
-            on_one(&config, &mut log, (event, &by), owed, change)
+            on_one(&config, &mut log, event, by, owed, change)
         }
         Order::Discard(event) => {
             let change = |desk: &mut Desk<'_>, name: &EventName| desk.discard(name);
-            on_one(&config, &mut log, (event, &by), owed, change)
+            on_one(&config, &mut log, event, by, owed, change)
         }
     }
 }
 
+/// The configuration, once this process is the account that the spool belongs to: root would leave files in it that
+/// the healer cannot write.
 fn config() -> Result<Config, Trouble> {
     let config = settings::load().map_err(|found| Trouble::Misused(found.join("; ")))?;
-    identity::become_owner_of(&config.state_dir)
-        .map_err(|why| Trouble::Broken(format!("HEAL_STATE_DIR {why}")))?;
+    identity::become_owner_of(&config.state_dir).map_err(|why| {
+        Trouble::Broken(format!(
+            "HEAL_STATE_DIR {why}: the account that serves has to make it first (tmpfiles.d, StateDirectory=)"
+        ))
+    })?;
     if identity::is_root() && !config.allow_root {
         let why = "refuses to deliver as root: HEAL_STATE_DIR is root's, which is nobody's to serve; or set HEAL_ALLOW_ROOT=yes";
         return Err(Trouble::Misused(why.to_owned()));
@@ -222,7 +226,8 @@ struct Desk<'a> {
 fn on_one(
     config: &Config,
     log: &mut Log,
-    (event, by): (&str, &str),
+    event: &str,
+    by: String,
     owed: &mut Owed<'_>,
     change: impl FnOnce(&mut Desk<'_>, &EventName) -> Result<Change, String>,
 ) -> Result<Done, Trouble> {
@@ -264,7 +269,7 @@ fn on_one(
     let mut desk = Desk {
         courier,
         events,
-        by: by.to_owned(),
+        by,
     };
     let done = desk.carry_out(&name, change, owed.struck);
     for (escalator, journal) in journals {

@@ -1,47 +1,17 @@
 //! Pages leave a machine whose disk is full.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 
-use nix::sys::statvfs::fstatvfs;
+use self_heal::sys::state::file::Store;
 
 use super::*;
-use crate::stage::{as_root, lines_with, run};
-
-/// Runs a test of this module again in a mount namespace of its own. True: this is that process.
-fn in_a_namespace_of_its_own(test: &str) -> bool {
-    const MARK: &str = "SELF_HEAL_TEST_IN_NAMESPACE";
-    as_root();
-    if std::env::var_os(MARK).is_some() {
-        return true;
-    }
-    let output = Command::new("unshare")
-        .arg("--mount")
-        .arg(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            &format!("spool::disk::{test}"),
-            "--nocapture",
-            "--test-threads=1",
-        ])
-        .env(MARK, "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && said.contains("1 passed"),
-        "{said}{complaint}"
-    );
-    false
-}
+use crate::stage::{fill, in_a_namespace_of_its_own, lines_with, mount_tmpfs, run};
 
 /// Mounts a small file system over the state folder.
 fn mount(yard: &Yard, kind: &str) {
     let state = yard.state();
     match kind {
-        "tmpfs" => drop(run(Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=3m,mode=755", "none"])
-            .arg(&state))),
+        "tmpfs" => mount_tmpfs(&state, "3m"),
         _ => {
             let image = yard.path("image");
             fs::File::create(&image).unwrap().set_len(8 << 20).unwrap();
@@ -56,25 +26,9 @@ fn mount(yard: &Yard, kind: &str) {
     }
 }
 
-/// Writes a file until no block is left.
-fn fill(path: &Path) {
-    let mut file = fs::File::create(path).unwrap();
-    for size in [1 << 16, 1 << 10, 1] {
-        let piece = vec![b'x'; size];
-        loop {
-            match file.write_all(&piece).and_then(|()| file.sync_data()) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::StorageFull => break,
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-    assert_eq!(fstatvfs(&file).unwrap().blocks_available(), 0);
-}
-
 #[test]
 fn pages_are_put_and_delivered_with_no_block_free() {
-    if !in_a_namespace_of_its_own("pages_are_put_and_delivered_with_no_block_free") {
+    if !in_a_namespace_of_its_own("spool::disk::pages_are_put_and_delivered_with_no_block_free") {
         return;
     }
     for kind in ["tmpfs", "ext4"] {
@@ -82,6 +36,7 @@ fn pages_are_put_and_delivered_with_no_block_free() {
         mount(&yard, kind);
         yard.escalator("mail", "exit 0");
         yard.escalator("pager", "exit 0");
+        Store::open(&yard.state()).unwrap();
         yard.spool();
         fill(&yard.path("state/filler"));
 
@@ -129,7 +84,9 @@ fn pages_are_put_and_delivered_with_no_block_free() {
 
 #[test]
 fn a_spool_that_cannot_be_written_sends_nothing_and_says_so() {
-    if !in_a_namespace_of_its_own("a_spool_that_cannot_be_written_sends_nothing_and_says_so") {
+    if !in_a_namespace_of_its_own(
+        "spool::disk::a_spool_that_cannot_be_written_sends_nothing_and_says_so",
+    ) {
         return;
     }
     let yard = Yard::new();

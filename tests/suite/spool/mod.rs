@@ -17,7 +17,7 @@ use self_heal::sys::state::file::Store;
 use self_heal::wire::config::{self, Config};
 use self_heal::wire::records::hex_digest;
 
-use crate::support::{PROGRAM, Sandbox, chmod};
+use crate::support::{Sandbox, chmod};
 
 mod crash;
 mod disk;
@@ -35,15 +35,9 @@ struct Yard {
 
 impl Yard {
     fn new() -> Yard {
-        Yard::with(Sandbox::new())
-    }
-
-    fn with(sandbox: Sandbox) -> Yard {
-        fs::create_dir_all(sandbox.path("escalate.d")).unwrap();
-        chmod(&sandbox.path("escalate.d"), 0o755);
-        let folder = sandbox.path("escalate.d").display().to_string();
-        sandbox.set("HEAL_ESCALATE_DIR", &folder);
-        Yard { sandbox }
+        Yard {
+            sandbox: Sandbox::new(),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -107,14 +101,9 @@ impl Yard {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command
-            .arg("drain")
-            .args(args)
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
-            .env("HEAL_CONF", self.path("self-heal.conf"))
-            .stdin(Stdio::null());
+        let words: Vec<&str> = ["drain"].iter().chain(args).copied().collect();
+        let mut command = self.sandbox.command_of(&words);
+        command.stdin(Stdio::null());
         command
     }
 

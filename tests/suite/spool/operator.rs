@@ -1,7 +1,7 @@
 //! What an operator sees of the spool, and may do with it.
 
 use super::*;
-use crate::stage::{Gate, lines_with};
+use crate::stage::{Gate, STRANGER, lines_with, run};
 
 /// The words of the line about an event.
 fn line_of(list: &str, name: &EventName) -> Vec<String> {
@@ -223,4 +223,51 @@ fn wrong_usage_is_told() {
     let output = yard.drain(&[]);
     assert_eq!(output.status.code(), Some(100));
     assert!(String::from_utf8_lossy(&output.stderr).contains("HEAL_ALLOW_ROOT"));
+}
+
+/// As root it becomes the account whose folders these are, and leaves nothing behind that it could not write.
+#[test]
+fn root_delivers_as_the_owner_of_the_state_folder() {
+    use std::os::unix::fs::MetadataExt;
+    let yard = Yard::new();
+    yard.sandbox.set("HEAL_ALLOW_ROOT", "no");
+    let who = yard.sandbox.write("who", "");
+    chmod(&who, 0o666);
+    let text = format!("#!/bin/sh\nid -u >>{}\n", who.display());
+    yard.sandbox.script("escalate.d/pager", &text);
+    let name = yard.trigger(THEN, "web-1");
+    let owner = format!("{STRANGER}:{STRANGER}");
+    for folder in ["state", "log"] {
+        run(Command::new("chown")
+            .args(["-R", &owner])
+            .arg(yard.path(folder)));
+    }
+    yard.drains(&["--list"], 1);
+    yard.drains(&[], 0);
+    assert_eq!(yard.sandbox.read("who"), format!("{STRANGER}\n"));
+    let mut command = yard.command(&["--discard", &name.to_string()]);
+    assert!(
+        command
+            .env("SUDO_USER", "alice")
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    assert_eq!(
+        lines_with(&yard.log(), &format!("event={name} by=alice")),
+        1
+    );
+    let mut next = vec![yard.path("state"), yard.path("log")];
+    while let Some(path) = next.pop() {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        assert_eq!(meta.uid(), STRANGER, "{}", path.display());
+        if meta.is_dir() {
+            next.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        }
+    }
 }

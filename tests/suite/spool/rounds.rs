@@ -543,7 +543,13 @@ fn every_file_and_folder_of_the_spool_is_its_owners_alone() {
     yard.escalator("pager", "exit 1");
     yard.trigger(THEN, "web-1");
     let mut loose = Command::new("bash");
-    loose.args(["-c", "umask 0; exec \"$@\"", "-", PROGRAM, "drain"]);
+    loose.args([
+        "-c",
+        "umask 0; exec \"$@\"",
+        "-",
+        crate::support::PROGRAM,
+        "drain",
+    ]);
     loose
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
