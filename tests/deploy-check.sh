@@ -103,9 +103,27 @@ sudo_in_handlers() {
 instances() { # of deploy/process-count.conf: SERVICE TEMPLATE@ MIN MAX STEP
   awk '!/^#/ && NF { for (n = 1; n <= $4; n++) print $2 n ".service" }' "$deploy/process-count.conf"
 }
+# The only lines with a part that varies: the rollback guard's run id, by a regular expression (sudoers(5)). No wildcard
+# anywhere: there is no other line in the file than these and what the handlers have word for word.
+run_id='[0-9a-f]{1,12}-[0-9]{1,10}-[0-9]{1,10}[.][A-Za-z0-9_][A-Za-z0-9_.-]{0,127}'
+guard_lines() {
+  printf '/usr/bin/timeout ^-k 5 60 /usr/local/bin/self-heal guard %s %s$\n' capture "$run_id" restore "$run_id"
+}
+run_ids_are_run_ids() {
+  local id
+  for id in 19ab3f00c2d-4711-1.NginxDown 0-1-1._ f-1-1.a.b-c.sh "1-1-1.$(printf 'a%.0s' {1..128})"; do
+    [[ $id =~ ^$run_id$ ]]
+  done
+  # shellcheck disable=SC2016 # the text must not be expanded
+  for id in '' NginxDown 1-1-1 1-1-1. 1-1-1.-a 1-1-1..a '1-1-1.a b' 1-1-1.a/b '1-1-1.a;b' '1-1-1.$(b)' -1-1-1.a \
+    ../1-1-1.a '1-1-1.a*' $'1-1-1.a\nb' g-1-1.a 1-1.a "1-1-1.$(printf 'a%.0s' {1..129})"; do
+    refused eval '[[ $id =~ ^$run_id$ ]]'
+  done
+}
+
 sudo_lines_agree() {
   local handlers sudoers
-  handlers=$(sudo_in_handlers)
+  handlers=$({ sudo_in_handlers; guard_lines; } | sort -u)
   sudoers=$(cvtsudoers -f json -e "$deploy/sudoers.d/healer" | sed -n 's/.*"command": "\(.*\)".*/\1/p' | sort -u)
   [[ $(wc -l <<<"$handlers") -ge 4 ]]
   same "$handlers" "$sudoers"
@@ -274,14 +292,16 @@ account_and_folders() {
   else
     printf 'healer:x:%d:%d::/:/bin/false\n' "$(id -u)" "$(id -g)" >"$root/etc/passwd"
     printf 'healer:x:%d:\n' "$(id -g)" >"$root/etc/group"
-    sed -i 's/ root   root / healer healer /' "$work/tmpfiles.conf"
+    sed -i -E 's/ root   (root  |healer) / healer healer /' "$work/tmpfiles.conf"
   fi
   said=$(systemd-tmpfiles --root="$root" --create "$work/tmpfiles.conf" 2>&1)
   same '' "$said"
   owner=$(sed -n 's/^healer:[^:]*:\([0-9]*\):.*/\1/p' "$root/etc/passwd")
-  for folder in /var/log/self-heal:750 /run/lock/self-heal:700 /var/lib/self-heal:700 /var/backups/self-heal:700; do
+  for folder in /var/log/self-heal:750 /run/lock/self-heal:700 /var/lib/self-heal:700; do
     same "${folder#*:} $owner" "$(stat -c '%a %u' "$root${folder%:*}")"
   done
+  # Sticky, and not the healer's: what root keeps there the healer cannot rename or remove.
+  same "1770 $EUID $owner" "$(stat -c '%a %u %g' "$root/var/backups/self-heal")"
   same 755 "$(stat -c %a "$root/opt/self-heal/handlers")"
 }
 
@@ -389,6 +409,7 @@ check 'sudoers: visudo accepts it' visudo -c -f "$deploy/sudoers.d/healer"
 check 'sudoers: visudo refuses a broken one' sudoers_broken
 check 'sudoers: the same commands as in the handlers' sudo_lines_agree
 check 'sudoers: every command literal and bounded by timeout' sudo_lines_are_plain_and_bounded
+check 'sudoers: what varies is a run id and nothing else' run_ids_are_run_ids
 check 'ServiceDown: the same units in rule and handler' units_agree
 
 check 'alertmanager: amtool accepts it' amtool check-config "$am"

@@ -13,6 +13,7 @@ use self_heal::wire::{config, directives, exposition, report};
 use self_heal::{cli, serve};
 
 use crate::stopping::{ask, timeless};
+use crate::rollback;
 use crate::support::{Alert, PROJECT, Sandbox};
 use crate::{architecture, escalators};
 
@@ -25,6 +26,7 @@ const PAGES: [&str; 11] = [
     "handlers.md",
     "operations.md",
     "predecessor.md",
+    "rollback.md",
     "security.md",
     "spool.md",
     "verdicts.md",
@@ -667,6 +669,7 @@ fn a_block_is_an_illustration_or_somebody_runs_it() {
             "console stopping" => a_pause_answers_as_on_the_page(&body),
             "console resetting" => a_reset_answers_as_on_the_page(&body),
             "bash try" => escalators::page::trying_works(&body),
+            "bash by-hand" => rollback::it_can_be_put_back_by_hand(&body),
             "bash escalator" => escalators::page::the_example_works(&body),
             _ => panic!("{name}: nobody knows what a block of {kind:?} is"),
         }
@@ -680,6 +683,7 @@ fn a_block_is_an_illustration_or_somebody_runs_it() {
         "console stopping",
         "console resetting",
         "bash try",
+        "bash by-hand",
         "bash escalator",
     ] {
         assert!(kinds.contains(kind), "{kind}");

@@ -139,6 +139,43 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// The commands of docs/rollback.md, with this sandbox's paths in the places of the real ones.
+pub fn it_can_be_put_back_by_hand(script: &str) {
+    let sandbox = Sandbox::new();
+    bash(
+        &sandbox.path(""),
+        "mkdir -p etc/sites; echo old >etc/conf; chmod 640 etc/conf; chown 5:6 etc/conf
+        echo old >etc/sites/one; ln -s one etc/sites/two; touch -d @7.000000008 etc/conf etc/sites",
+    );
+    let (conf, sites) = (sandbox.path("etc/conf"), sandbox.path("etc/sites"));
+    let before = [&conf, &sites].map(|path| picture(path));
+    let guard = Guard::new(&sandbox, &[&conf, &sites]);
+    let folder = guard.capture();
+    bash(
+        &sandbox.path("etc"),
+        "echo new >conf; chmod 600 conf; echo new >sites/one; rm sites/two; chmod 700 sites",
+    );
+    let mut script = script.to_owned();
+    for (shown, real) in [
+        ("/var/backups/self-heal/1764000000-NginxWorkers", &folder),
+        ("/etc/nginx/nginx.conf", &conf),
+        ("/etc/nginx/sites-enabled", &sites),
+    ] {
+        assert!(script.contains(shown), "{shown}");
+        script = script.replace(shown, &real.display().to_string());
+    }
+    let script = format!("set -euo pipefail\n{script}");
+    let said = run(Command::new("bash").args(["-c", &script]));
+    let expected = format!(
+        "files/0 {} 1\nfiles/1 {} 3\n",
+        conf.display(),
+        sites.display()
+    );
+    assert!(said.starts_with(&expected), "{said}");
+    assert!(said.contains("Only in files/1: two"), "{said}");
+    assert_eq!([&conf, &sites].map(|path| picture(path)), before);
+}
+
 /// What this executable does when another account is to act: see [`as_somebody`]. Its words come in the
 /// environment: what to do, the program of root's side, the backup folder, the run, and the paths.
 const TOLD: &str = "ROLLBACK_TOLD";

@@ -46,6 +46,12 @@ pub fn capture(guarded: &Guarded<'_>, keep: &Keep, state_dir: &Path) -> Result<T
             Err(why) => refused.push((path.clone(), why)),
         }
     }
+    if guarded.paths.is_empty() {
+        return Err(format!(
+            "the handler {} names nothing by snapshot=",
+            run.alertname
+        ));
+    }
     if taken.is_empty() {
         let why: Vec<String> = refused.into_iter().map(|(_, why)| why).collect();
         return Err(format!(

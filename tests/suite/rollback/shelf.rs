@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{Guard, KEEP, bash, names, new_run, now, run_at};
 use crate::stage::{STRANGER, run};
-use crate::support::{Sandbox, chmod};
+use crate::support::{PROJECT, Sandbox, chmod};
 
 #[track_caller]
 fn refused(guard: &Guard, words: &str) {
@@ -223,6 +223,37 @@ fn a_snapshot_says_what_it_is_and_is_nobody_elses() {
         names(&folder),
         ["files", "folders", "manifest.json", "restored"]
     );
+    // The page says the same.
+    let page = fs::read_to_string(Path::new(PROJECT).join("docs/rollback.md")).unwrap();
+    let (_, table) = page
+        .split_once("| in the folder | mode | what |\n|---|---|---|\n")
+        .unwrap();
+    let mut rows: Vec<String> = table
+        .lines()
+        .take_while(|line| line.starts_with("| "))
+        .map(|line| line.split('|').skip(1).take(2).collect())
+        .collect();
+    rows.sort();
+    let shown = run(Command::new("find").arg(&folder).args([
+        "-mindepth",
+        "1",
+        "-maxdepth",
+        "1",
+        "-type",
+        "d",
+        "-printf",
+        " `%f/`  0%m \n",
+        "-o",
+        "-mindepth",
+        "1",
+        "-maxdepth",
+        "1",
+        "-printf",
+        " `%f`  0%m \n",
+    ]));
+    let mut found: Vec<&str> = shown.lines().collect();
+    found.sort_unstable();
+    assert_eq!(rows, found);
 }
 
 #[test]
