@@ -12,12 +12,12 @@ use self_heal::wire::environment::{self, Context};
 use self_heal::wire::{config, directives, exposition, report};
 use self_heal::{cli, serve};
 
-use crate::stopping::{ask, timeless};
 use crate::rollback;
+use crate::stopping::{ask, timeless};
 use crate::support::{Alert, PROJECT, Sandbox};
 use crate::{architecture, escalators};
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "alertmanager.md",
     "architecture.md",
     "configuration.md",
