@@ -9,7 +9,7 @@ use crate::sys::escalator;
 use crate::sys::history::History;
 use crate::sys::log::Log;
 use crate::sys::state::file::Store;
-use crate::sys::{clock, counters, files};
+use crate::sys::{clock, counters, files, snapshot};
 use crate::wire::config::Config;
 use crate::wire::counters::Counters;
 
@@ -69,7 +69,7 @@ pub fn problems(config: &Config, log: &mut Log) -> Vec<String> {
         Err(why) => problems.push(format!("HEAL_ALLOWED_INSTANCES: {why}")),
     }
     match catalog::names(&config.handler_dir) {
-        Ok(names) => problems.extend(names.iter().filter_map(|name| unsafe_handler(config, name))),
+        Ok(names) => problems.extend(handlers(config, &names)),
         Err(error) => {
             problems.push(format!(
                 "HEAL_HANDLER_DIR: {}: {error}",
@@ -151,9 +151,19 @@ pub fn allow_list(config: &Config) -> Result<AllowList, String> {
     Ok(AllowList::parse(&text))
 }
 
-fn unsafe_handler(config: &Config, name: &AlertName) -> Option<String> {
-    match catalog::find(&config.handler_dir, name) {
-        Lookup::Unsafe(why) => Some(format!("unsafe handler: {why}")),
-        Lookup::Missing | Lookup::Ready(_) => None,
+/// The handlers that must not be run, and whether there is room for the snapshots of the others.
+fn handlers(config: &Config, names: &[AlertName]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut guarded = false;
+    for name in names {
+        match catalog::find(&config.handler_dir, name) {
+            Lookup::Unsafe(why) => problems.push(format!("unsafe handler: {why}")),
+            Lookup::Ready(handler) => guarded |= !handler.directives.snapshot.is_empty(),
+            Lookup::Missing => {}
+        }
     }
+    if guarded {
+        problems.extend(snapshot::check(&config.backup_dir).err());
+    }
+    problems
 }

@@ -187,6 +187,14 @@ pub fn restore_with(program: Program<'_>, guarded: &Guarded<'_>) -> Result<Resto
     Ok(Restored::Done { folder, changed })
 }
 
+/// Whether snapshots could be taken at all: the folder is one that nobody else could swap.
+///
+/// # Errors
+/// One sentence, as [`capture`] would say it.
+pub fn check(backup_dir: &Path) -> Result<(), String> {
+    Shelf::open(backup_dir, acting()).map(drop)
+}
+
 /// The folder of this run's snapshot, if there is one. What cannot be looked at is not there.
 pub fn find(guarded: &Guarded<'_>) -> Option<PathBuf> {
     let run = guarded.run().ok()?;

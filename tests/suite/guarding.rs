@@ -185,6 +185,9 @@ fn without_its_snapshot_a_handler_does_not_run() {
     let answer = sandbox.post(&nginx());
     answer.expect(503, &["error"]);
     assert!(answer.detail().contains("backup"), "{}", answer.detail());
+    let ready = sandbox.get("/-/ready");
+    assert_eq!(ready.code, 503);
+    assert!(ready.body.contains("HEAL_BACKUP_DIR"), "{}", ready.body);
     assert_eq!(
         (
             sandbox.read("etc/app.conf").as_str(),
