@@ -108,7 +108,9 @@ pub fn hand_over_host(config: &Config, store: &mut Store, log: &mut Log) -> Resu
     for page in &host.owed {
         put(&locked, log, &nobody, page, &storm_key(), &subject)?;
     }
-    let strike = &mut |host: &Host| pages::struck(host, &host.owed);
+    // Those that were put, and not what another process decides on meanwhile.
+    let told = &host.owed;
+    let strike = &mut |host: &Host| pages::struck(host, told);
     store
         .update_host(now, strike)
         .map_err(|error| error.to_string())?;

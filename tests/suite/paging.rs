@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::stage::through;
+use crate::stage::{Posting, through};
 use crate::support::{Alert, Answer, Sandbox, feed, notification, request, until};
 
 fn nginx() -> Alert {
@@ -418,4 +418,43 @@ fn no_descriptor_and_no_variable_of_the_connection_reaches_an_escalator() {
     );
     let fds = sandbox.read("seen.fds");
     assert!(!fds.contains("pipe:") && !fds.contains("socket:"), "{fds}");
+}
+
+/// Another process ends the storm while the first one is putting its beginning into the spool: both are told.
+#[test]
+fn a_storm_that_ends_while_its_page_is_put_ends_for_the_person_too() {
+    let sandbox = Sandbox::new();
+    sandbox.recorder();
+    sandbox.set("HEAL_STORM_LIMIT", "1/1h");
+    let gate = crate::stage::Gate::new(&sandbox, "long");
+    sandbox.handler("Long", &format!("{}exit 75\n", gate.line()));
+    for name in ["Down", "Other"] {
+        sandbox.handler(name, "exit 0\n");
+    }
+    // Spare files are there: no other rename comes before the event's.
+    sandbox.operate(&["drain"]);
+    let long = Posting::begin(&sandbox, &[&Alert::firing("Long", "web-1")]);
+    gate.wait_for(1);
+    let trace = sandbox.path("trace").display().to_string();
+    let slow = "inject=rename,renameat,renameat2:delay_enter=2000000";
+    let strace = ["strace", "-o", &trace, "-e", slow];
+    let denied = Alert::firing("Down", "web-1");
+    let storm = Posting::by(through(&sandbox, &strace), &[&denied]);
+    until("the event is written, and not yet in its place", || {
+        let spare = fs::read_dir(sandbox.path("state/spool/spare")).unwrap();
+        spare
+            .filter_map(|entry| fs::read(entry.unwrap().path()).ok())
+            .any(|bytes| bytes.starts_with(b"self-heal-event-1"))
+            .then_some(())
+    });
+    gate.open();
+    long.answer().expect(503, &["deferred"]);
+    let admitted = Alert::firing("Other", "web-1");
+    sandbox.post(&admitted).expect(200, &["healed"]);
+    storm.answer().expect(503, &["storm"]);
+    sandbox.operate(&["drain"]);
+    assert_eq!(
+        paged(&sandbox),
+        [told("trigger", "storm"), told("resolve", "storm")]
+    );
 }
