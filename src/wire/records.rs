@@ -198,8 +198,15 @@ struct RecordShape {
     held_since: Option<i64>,
 }
 
-/// When, whether it is a resolve, the reason.
-type PageShape = (i64, bool, String);
+/// A page that is owed.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum PageShape {
+    /// When, whether it is a resolve, the reason.
+    Now(i64, bool, String),
+    /// As before there was a spool: when, and the reason; none of a resolve.
+    Before(i64, Option<String>),
+}
 
 /// Run id, attempt, start, end, ending, rollback.
 type AttemptShape = (String, u32, i64, i64, String, u8);
@@ -382,23 +389,29 @@ fn page_shape(page: &Page) -> PageShape {
         PageKind::Trigger(reason) => (false, reason),
         PageKind::Resolve(reason) => (true, reason),
     };
-    (page.at.0, over, reason.as_str().to_owned())
+    PageShape::Now(page.at.0, over, reason.as_str().to_owned())
 }
 
 fn pages(shapes: &[PageShape]) -> Result<Vec<Page>, serde_json::Error> {
-    let page = |(at, over, word): &PageShape| {
-        let reason = reason(word)?;
-        let what = if *over {
-            PageKind::Resolve(reason)
-        } else {
-            PageKind::Trigger(reason)
+    let mut pages: Vec<Page> = Vec::new();
+    for shape in shapes {
+        let (at, what) = match shape {
+            PageShape::Now(at, true, word) => (at, PageKind::Resolve(reason(word)?)),
+            PageShape::Now(at, false, word) | PageShape::Before(at, Some(word)) => {
+                (at, PageKind::Trigger(reason(word)?))
+            }
+            PageShape::Before(at, None) => match pages.last().map(|page| page.what) {
+                Some(PageKind::Trigger(reason)) => (at, PageKind::Resolve(reason)),
+                // The page that it ends never was in a spool: it would go to nobody.
+                _ => continue,
+            },
         };
-        Ok(Page {
+        pages.push(Page {
             at: Time(*at),
             what,
-        })
-    };
-    shapes.iter().map(page).collect()
+        });
+    }
+    Ok(pages)
 }
 
 fn attempt_shape(attempt: &Attempt) -> AttemptShape {
@@ -580,6 +593,29 @@ mod tests {
                 value: host
             }
         );
+    }
+
+    /// As it was written before pages went through a spool: when, and why; a resolve had no reason.
+    #[test]
+    fn pages_owed_by_the_version_before_are_read() {
+        let text = |owed: &str| {
+            format!(
+                r#"{{"alertname":"A","instance":"i","fingerprint":"f","failures":[1],"ineffective":0,"runs":[1],"page":"failures","owed":{owed}}}"#
+            )
+        };
+        let read = |owed: &str| Record::from_json(&text(owed)).unwrap().owed;
+        let page = |at, what| Page { at: Time(at), what };
+        assert_eq!(
+            read(r#"[[14,"failures"],[15,null],[16,"gave-up"]]"#),
+            [
+                page(14, PageKind::Trigger(Reason::Failures)),
+                page(15, PageKind::Resolve(Reason::Failures)),
+                page(16, PageKind::Trigger(Reason::GaveUp)),
+            ]
+        );
+        // Of a page that is owed no more: nobody was told of it by way of the spool.
+        assert_eq!(read("[[15,null]]"), []);
+        assert!(Record::from_json(&text(r#"[[14,"?"]]"#)).is_err());
     }
 
     #[test]
