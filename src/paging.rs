@@ -243,7 +243,7 @@ fn put(
     let Some(name) = event_name(page, key) else {
         return Err("a page has no name".to_owned());
     };
-    if locked.contains(&name).map_err(unspooled)? {
+    if locked.keeps(&name).map_err(unspooled)? {
         return Ok(());
     }
     let id = name.to_string();

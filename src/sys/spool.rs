@@ -282,6 +282,18 @@ impl Locked<'_> {
         Ok(self.find(name)?.is_some())
     }
 
+    /// Whether the spool has this event; if so it is durable when this returns, also where whoever put it was killed
+    /// before he could make it so.
+    ///
+    /// # Errors
+    /// A folder cannot be looked into or synced.
+    pub fn keeps(&self, name: &EventName) -> io::Result<bool> {
+        match self.find(name)? {
+            Some(place) => sync(&self.spool.folder(place)).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     fn find(&self, name: &EventName) -> io::Result<Option<Place>> {
         for place in Place::ALL {
             match fs::symlink_metadata(self.spool.folder(place).join(name.to_string())) {
@@ -301,9 +313,8 @@ impl Locked<'_> {
         let refused = |why| io::Error::new(io::ErrorKind::InvalidInput, why);
         let content = spool::encode(name, json).map_err(refused)?;
         let pending = self.spool.folder(Place::Pending);
-        if let Some(place) = self.find(name)? {
-            // Whoever put it may have been killed before this.
-            return sync(&self.spool.folder(place));
+        if self.keeps(name)? {
+            return Ok(());
         }
         let spare = self.spool.folder.join("spare");
         let written = match spares::write(&spare, &content) {

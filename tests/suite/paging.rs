@@ -458,3 +458,40 @@ fn a_storm_that_ends_while_its_page_is_put_ends_for_the_person_too() {
         [told("trigger", "storm"), told("resolve", "storm")]
     );
 }
+
+/// Killed between rename(2) and fsync(2), the event may not outlast a power failure yet: whoever finds it syncs
+/// the folder before he takes it for told.
+#[test]
+fn a_page_is_struck_only_once_its_event_is_durable_whoever_put_it() {
+    let sandbox = one_attempt();
+    sandbox.operate(&["drain"]);
+    let pending = sandbox.path("state/spool/pending").display().to_string();
+    let trace = sandbox.path("trace").display().to_string();
+    let body = request(&notification(&[&nginx()]).to_string());
+    let kill = [
+        "strace",
+        "-o",
+        &trace,
+        "-P",
+        &pending,
+        "-e",
+        "trace=fsync",
+        "-e",
+        "inject=fsync:signal=KILL",
+    ];
+    feed(through(&sandbox, &kill), &body);
+    let traced = sandbox.read("trace");
+    assert!(traced.contains("killed by SIGKILL"), "{traced}");
+    assert_eq!(fs::read_dir(&pending).unwrap().count(), 1);
+    let watch = ["strace", "-y", "-o", &trace, "-e", "trace=fsync,fdatasync"];
+    let output = feed(through(&sandbox, &watch), &body);
+    Answer::parse(&output.stdout).expect(200, &["tripped"]);
+    let traced = sandbox.read("trace");
+    let synced = traced
+        .find(&format!("<{pending}>"))
+        .unwrap_or_else(|| panic!("{traced}"));
+    let struck = traced
+        .find("/records/")
+        .unwrap_or_else(|| panic!("{traced}"));
+    assert!(synced < struck, "{traced}");
+}
