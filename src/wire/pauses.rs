@@ -18,8 +18,6 @@ pub fn words(pause: &Pause) -> String {
 type Shape = (i64, i64, Option<String>, Option<String>, String, String);
 
 impl Kept for Pauses {
-    const DURABLE: bool = true;
-
     fn unknown(now: Time) -> Pauses {
         Pauses::unknown(now)
     }

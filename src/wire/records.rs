@@ -55,9 +55,10 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// Something that is kept in a record file.
 pub trait Kept: Clone + Default + PartialEq + Sized {
-    /// Whether a change has to outlast a power failure. The host's window need not: it counts what
-    /// happened within minutes, and a machine that starts anew has run nothing yet.
-    const DURABLE: bool;
+    /// Whether this change has to outlast a power failure.
+    fn durable(&self, before: &Self) -> bool {
+        self != before
+    }
 
     /// What stands in for a damaged one: whatever runs nothing for as long as it could have mattered.
     fn unknown(now: Time) -> Self;
@@ -68,8 +69,6 @@ pub trait Kept: Clone + Default + PartialEq + Sized {
 }
 
 impl Kept for Record {
-    const DURABLE: bool = true;
-
     fn unknown(now: Time) -> Record {
         decision::unknown(now)
     }
@@ -84,7 +83,11 @@ impl Kept for Record {
 }
 
 impl Kept for Host {
-    const DURABLE: bool = false;
+    /// The window need not: it counts what happened within minutes, and a machine that starts anew has run nothing
+    /// yet. What a person was told of, he has to be told the end of.
+    fn durable(&self, before: &Host) -> bool {
+        (self.page, self.told_at, &self.owed) != (before.page, before.told_at, &before.owed)
+    }
 
     fn unknown(now: Time) -> Host {
         Host {

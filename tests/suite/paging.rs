@@ -495,3 +495,33 @@ fn a_page_is_struck_only_once_its_event_is_durable_whoever_put_it() {
         .unwrap_or_else(|| panic!("{traced}"));
     assert!(synced < struck, "{traced}");
 }
+
+/// After a power failure the host's record still knows of the storm that a person was told of.
+#[test]
+fn a_storm_is_on_record_for_good_before_a_person_is_told_of_it() {
+    let sandbox = Sandbox::new();
+    sandbox.recorder();
+    sandbox.set("HEAL_STORM_LIMIT", "1/1h");
+    sandbox.handler("Down", "exit 0\n");
+    sandbox.post(&Alert::firing("Down", "web-1"));
+    let trace = sandbox.path("trace").display().to_string();
+    let watch = [
+        "strace",
+        "-y",
+        "-o",
+        &trace,
+        "-e",
+        "trace=fsync,fdatasync,rename",
+    ];
+    let denied = notification(&[&Alert::firing("Down", "web-2")]).to_string();
+    let output = feed(through(&sandbox, &watch), &request(&denied));
+    Answer::parse(&output.stdout).expect(503, &["storm"]);
+    let traced = sandbox.read("trace");
+    let decided = traced
+        .find("/state/host>")
+        .unwrap_or_else(|| panic!("{traced}"));
+    let put = traced
+        .find("/spool/pending/")
+        .unwrap_or_else(|| panic!("{traced}"));
+    assert!(decided < put, "{traced}");
+}

@@ -62,13 +62,14 @@ pub(super) fn read<T: Kept>(file: &File, offset: u64, key: &str) -> io::Result<F
     })
 }
 
-/// Writes one copy and makes it durable, where it has to be.
+/// Writes one copy, and makes it durable where it has to be.
 pub(super) fn write<T: Kept>(
     file: &File,
     place: u64,
     key: &str,
     sequence: u64,
     value: &T,
+    durable: bool,
 ) -> io::Result<()> {
     let bytes = records::encode(value, key, sequence)?;
     if bytes.len() > SLOT {
@@ -78,7 +79,7 @@ pub(super) fn write<T: Kept>(
         )));
     }
     file.write_all_at(&bytes, place)?;
-    if T::DURABLE { file.sync_data() } else { Ok(()) }
+    if durable { file.sync_data() } else { Ok(()) }
 }
 
 /// Applies a change under the file's own lock. An unchanged value is not written. With `damaged`
@@ -104,7 +105,8 @@ pub(super) fn change<T: Kept>(
     };
     let next = change(&value);
     if next != value || !written {
-        write(file, place, key, sequence.saturating_add(1), &next)?;
+        let durable = !written || next.durable(&value);
+        write(file, place, key, sequence.saturating_add(1), &next, durable)?;
     }
     Ok(next)
 }
