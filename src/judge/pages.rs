@@ -53,10 +53,13 @@ pub fn truncated(record: &Record, group: &str, now: Time) -> Record {
     next
 }
 
-/// Takes note that the group came whole.
+/// Takes note that the group came whole. A page about anything else is not its own: an alert's fingerprint may be the
+/// same text as the group's key.
 pub fn whole(record: &Record, now: Time) -> Record {
     let mut next = record.clone();
-    end(&mut next, now);
+    if next.page == Some(Reason::Truncated) {
+        end(&mut next, now);
+    }
     next
 }
 

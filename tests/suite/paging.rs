@@ -525,3 +525,19 @@ fn a_storm_is_on_record_for_good_before_a_person_is_told_of_it() {
         .unwrap_or_else(|| panic!("{traced}"));
     assert!(decided < put, "{traced}");
 }
+
+/// A sender whose group key is also an alert's fingerprint: whole groups do not end that alert's page.
+#[test]
+fn a_group_that_comes_whole_ends_no_page_of_an_alert() {
+    let sandbox = one_attempt();
+    let post = |truncated: u32| {
+        let mut body = notification(&[&nginx()]);
+        body["groupKey"] = json!(nginx().fingerprint());
+        body["truncatedAlerts"] = json!(truncated);
+        sandbox.post_body(&body.to_string());
+    };
+    for truncated in [0, 0, 1, 0] {
+        post(truncated);
+    }
+    assert_eq!(paged(&sandbox), [told("trigger", "failures")]);
+}
