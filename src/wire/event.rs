@@ -267,8 +267,11 @@ fn links<'a>(subject: &Subject<'a>) -> Vec<Link<'a>> {
         ),
         (Some(subject.external_url), "alertmanager"),
     ];
+    // A control character is in no URL, and takes six bytes of the event's room.
     let usable = |href: &&str| {
-        href.len() <= 2048 && (href.starts_with("http://") || href.starts_with("https://"))
+        href.len() <= 2048
+            && (href.starts_with("http://") || href.starts_with("https://"))
+            && !href.contains(char::is_control)
     };
     known
         .into_iter()
@@ -443,10 +446,15 @@ mod tests {
         worst.attempts = worst.attempts.iter().cycle().take(8).cloned().collect();
         let long = "\u{1}".repeat(100_000);
         let url = format!("http://{}", "\u{1}".repeat(2000));
+        let linked: BTreeMap<String, String> = ["dashboard", "runbook"]
+            .map(|name| (name.to_owned(), url.clone()))
+            .into_iter()
+            .chain(huge.clone())
+            .collect();
         let subject = Subject {
             host: &long,
             labels: Some(&huge),
-            annotations: Some(&huge),
+            annotations: Some(&linked),
             generator_url: &url,
             external_url: &url,
             group_key: &long,
