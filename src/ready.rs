@@ -8,6 +8,7 @@ use crate::sys::catalog::{self, Lookup};
 use crate::sys::escalator;
 use crate::sys::history::History;
 use crate::sys::log::Log;
+use crate::sys::spool::Spool;
 use crate::sys::state::file::Store;
 use crate::sys::{clock, counters, files, snapshot};
 use crate::wire::config::Config;
@@ -85,6 +86,8 @@ pub fn problems(config: &Config, log: &mut Log) -> Vec<String> {
 /// What keeps a page from its person.
 fn pages(config: &Config) -> Vec<String> {
     let mut problems = Vec::new();
+    let spool = Spool::open(&config.state_dir).and_then(|spool| spool.lock().map(drop));
+    problems.extend(spool.err().map(|error| format!("spool: {error}")));
     match deliver::waiting(config) {
         Ok(waiting) => {
             let looked_at = [

@@ -312,16 +312,16 @@ impl Session {
             return Response::error(&refusal);
         }
         let gathered = Store::open(&self.config.state_dir)
-            .and_then(|store| Ok((store.list()?, store.pauses())))
+            .and_then(|store| Ok((store.list()?, store.host()?, store.pauses())))
             .map_err(|error| error.to_string())
-            .and_then(|(records, pauses)| {
+            .and_then(|(records, host, pauses)| {
                 let waiting = deliver::waiting(&self.config)?;
                 counters::all(&self.config.state_dir)
-                    .map(|counters| (records, pauses, waiting, counters))
+                    .map(|counters| (records, host, pauses, waiting, counters))
                     .map_err(|error| format!("metrics: {error}"))
             });
         match gathered {
-            Ok((records, pauses, waiting, counters)) => {
+            Ok((records, host, pauses, waiting, counters)) => {
                 let mut gauges = Gauges {
                     // Pauses that cannot be read hold everything back.
                     paused: pauses.map_or(1, |pauses| pauses.current(clock::now()).count() as u64),
@@ -337,6 +337,7 @@ impl Session {
                     gauges.in_flight += u64::from(record.in_flight.is_some());
                     gauges.escalations_pending += record.owed.len() as u64;
                 }
+                gauges.escalations_pending += host.map_or(0, |host| host.owed.len()) as u64;
                 gauges.escalations_pending += waiting.all() as u64;
                 let text = exposition::render(&counters, &gauges, VERSION);
                 Response::new(Status::Ok200, exposition::CONTENT_TYPE, text)

@@ -23,7 +23,7 @@ pub use journal::Journal;
 /// The folder below the state folder.
 const FOLDER: &str = "spool";
 
-/// The folders in it; the last one is made last, and tells that all are there.
+/// The folders in it.
 const FOLDERS: [&str; 6] = [
     "spare",
     "pending",
@@ -78,8 +78,8 @@ impl Spool {
     pub fn open(state_dir: &Path) -> io::Result<Spool> {
         let folder = state_dir.join(FOLDER);
         let spool = Spool { folder };
-        let made = FOLDERS.last().map(|last| spool.folder.join(last));
-        if !made.is_some_and(|last| last.is_dir()) {
+        // Each one is looked for: somebody may have restored the spool without its empty folders.
+        if !FOLDERS.iter().all(|name| spool.folder.join(name).is_dir()) {
             for folder in [state_dir, &spool.folder] {
                 files::make_folder(folder, 0o700)?;
             }

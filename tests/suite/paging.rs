@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::stage::{Posting, through};
-use crate::support::{Alert, Answer, Sandbox, feed, notification, request, until};
+use crate::support::{Alert, Answer, Sandbox, chmod, feed, notification, request, until};
 
 fn nginx() -> Alert {
     Alert::firing("NginxDown", "web-1:9113").label("severity", "critical")
@@ -539,5 +539,38 @@ fn a_group_that_comes_whole_ends_no_page_of_an_alert() {
     for truncated in [0, 0, 1, 0] {
         post(truncated);
     }
+    assert_eq!(paged(&sandbox), [told("trigger", "failures")]);
+}
+
+#[test]
+fn a_spool_that_takes_no_page_is_said_by_ready_and_metrics() {
+    let sandbox = Sandbox::new();
+    sandbox.recorder();
+    sandbox.set("HEAL_STORM_LIMIT", "1/1h");
+    sandbox.handler("Down", "exit 0\n");
+    sandbox.operate(&["drain"]);
+    assert_eq!(sandbox.get("/-/ready").code, 200);
+    chmod(&sandbox.path("state/spool"), 0o777);
+    sandbox
+        .post(&Alert::firing("Down", "web-1"))
+        .expect(200, &["healed"]);
+    sandbox
+        .post(&Alert::firing("Down", "web-2"))
+        .expect(503, &["error"]);
+    let ready = sandbox.get("/-/ready");
+    assert_eq!(ready.code, 503, "{}", ready.body);
+    assert!(ready.body.contains("spool"), "{}", ready.body);
+    // The host's record owes it.
+    assert_eq!(sandbox.metric("self_heal_escalations_pending"), 1.0);
+}
+
+#[test]
+fn a_folder_that_is_missing_from_the_spool_is_made_again() {
+    let sandbox = one_attempt();
+    sandbox.operate(&["drain"]);
+    for folder in ["pending", "told", "spare"] {
+        fs::remove_dir_all(sandbox.path(&format!("state/spool/{folder}"))).unwrap();
+    }
+    sandbox.post(&nginx()).expect(200, &["tripped"]);
     assert_eq!(paged(&sandbox), [told("trigger", "failures")]);
 }

@@ -66,6 +66,15 @@ impl Store {
             .map_err(|error| StateError::new(self.place(key), "read the record", error))
     }
 
+    /// The host's own record, likewise.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn host(&self) -> Result<Option<Host>, StateError> {
+        self.read_at(HOST)
+            .map_err(|error| StateError::new(self.place(HOST), "read the host's record", error))
+    }
+
     /// What operators paused; nothing, if there is no such file. Takes no lock and writes nothing.
     ///
     /// # Errors
