@@ -14,6 +14,7 @@ use crate::sys::connection::{self, Connection, Read, Unread};
 use crate::sys::log::Log;
 use crate::sys::peer::{self, Peer};
 use crate::sys::signals::{self, Signals};
+use crate::sys::spool::Spool;
 use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
 use crate::sys::{clock, counters, handler, identity, inherited, settings, token};
@@ -450,6 +451,10 @@ impl Session {
 /// Sends what is due in the spool: only now, with nobody waiting for a byte of this process any more. What keeps it
 /// from being sent is in the log; the next process tries again.
 fn send_pages(config: &Config, log: &mut Log, signals: &mut Signals) {
+    // Made before the first page: on the day that the disk is full it would be too late.
+    if !Spool::made(&config.state_dir) {
+        let _ = Spool::open(&config.state_dir);
+    }
     let mut store = Store::open(&config.state_dir);
     let mut struck = |name: &EventName, key: &str| match &mut store {
         Ok(store) => paging::strike(store, name, key),

@@ -94,6 +94,11 @@ impl Spool {
         Ok(spool)
     }
 
+    /// Whether there is a spool.
+    pub fn made(state_dir: &Path) -> bool {
+        state_dir.join(FOLDER).is_dir()
+    }
+
     /// Whether nothing is to be delivered, as far as one look into one folder can tell. A folder that cannot be
     /// read is not idle: [`Spool::open`] will say why.
     pub fn idle(state_dir: &Path) -> bool {

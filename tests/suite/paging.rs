@@ -574,3 +574,15 @@ fn a_folder_that_is_missing_from_the_spool_is_made_again() {
     sandbox.post(&nginx()).expect(200, &["tripped"]);
     assert_eq!(paged(&sandbox), [told("trigger", "failures")]);
 }
+
+/// A page fits a disk that was full before anybody was paged.
+#[test]
+fn the_first_connection_makes_the_spool_ahead() {
+    let sandbox = Sandbox::new();
+    sandbox.handler("Down", "exit 0\n");
+    sandbox
+        .post(&Alert::firing("Down", "web-1"))
+        .expect(200, &["healed"]);
+    let spare = fs::read_dir(sandbox.path("state/spool/spare")).unwrap();
+    assert_eq!(spare.count(), 16);
+}
