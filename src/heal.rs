@@ -14,7 +14,7 @@ use crate::judge::record::Process;
 use crate::judge::storm::{self, Reservation};
 use crate::judge::{
     Alert, AlertName, AllowList, Answer, Decision, Ended, Ending, Limits, Look, Proposal, Record,
-    Rollback, Run, Time, Verdict, Why, decision, run_id,
+    Run, Time, Verdict, Why, decision, run_id,
 };
 use crate::paging::{self, About};
 use crate::sys::catalog::{self, Handler, Lookup};
@@ -405,13 +405,14 @@ impl<'a> Healer<'a> {
     /// Under lock and slot: the host's window, the decision, the run.
     fn run_under(&mut self, case: &Case<'_>, lock: &Lock) -> Result<Outcome, Outcome> {
         let record = self.read(&case.key)?;
-        let mut interrupted = Rollback::None;
-        if let Some(run) = &record.in_flight {
-            self.examine_dead_run(case, run, lock)?;
-            interrupted = self.roll_back_dead_run(case, &record, run, lock)?;
-        }
+        // Before a dead run's hook too.
         if self.signals.terminated() {
             return Err(Outcome::new(Verdict::Busy, TOLD_TO_END));
+        }
+        let mut undone = Undone::default();
+        if let Some(run) = &record.in_flight {
+            self.examine_dead_run(case, run, lock)?;
+            undone = self.roll_back_dead_run(case, &record, run, lock)?;
         }
         let reserved = clock::now();
         self.reserve(reserved)?;
@@ -421,7 +422,7 @@ impl<'a> Healer<'a> {
             id: &id,
             timeout: case.timeout,
             supervisor: self.own,
-            interrupted,
+            interrupted: undone.rollback,
         };
         let mut decided = None;
         let examined = record.in_flight;
@@ -450,7 +451,10 @@ impl<'a> Healer<'a> {
                 return Err(error.into());
             }
         };
-        let about = self.about(case.alert);
+        let about = About {
+            detail: undone.failure,
+            ..self.about(case.alert)
+        };
         match decided {
             Some(Decision::Run { run, notes }) => {
                 self.note(Some(case.name), case.alert, &notes);
@@ -577,7 +581,7 @@ impl<'a> Healer<'a> {
         };
         let ended = Ended {
             ending,
-            survivors,
+            survivors: [survivors, undone.survivors].concat(),
             rollback: undone.rollback,
         };
         let now = clock::now();

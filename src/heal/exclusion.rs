@@ -169,7 +169,7 @@ impl<'a> Healer<'a> {
         ))
     }
 
-    fn put_on_record(&mut self, key: &str, survivor: Process) -> Result<(), Outcome> {
+    pub(super) fn put_on_record(&mut self, key: &str, survivor: Process) -> Result<(), Outcome> {
         let now = clock::now();
         let stuck = &mut |record: &Record| pages::stuck(record, survivor, now);
         let record = self.store()?.update(key, now, stuck)?;

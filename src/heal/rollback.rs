@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::supervision::Program;
 use super::{Case, Healer, Outcome};
+use crate::judge::record::Process;
 use crate::judge::{Ending, Record, Rollback, Run, decision, pages};
 use crate::paging::About;
 use crate::sys::lock::Lock;
@@ -21,6 +22,10 @@ pub(super) struct Undone {
     pub(super) words: Option<String>,
     /// For the page; empty when nothing failed.
     pub(super) failure: String,
+    /// What of the hook lives on and may not be signalled.
+    pub(super) survivors: Vec<Process>,
+    /// Whether the files are as they were, whatever came of the hook.
+    whole: bool,
 }
 
 impl Undone {
@@ -29,6 +34,7 @@ impl Undone {
             rollback: Rollback::Failed,
             words: Some(format!("what it changed could not be put back: {why}")),
             failure: why,
+            ..Undone::default()
         }
     }
 }
@@ -85,14 +91,16 @@ impl<'a> Healer<'a> {
         }
     }
 
-    /// Puts back what a dead run of this alert changed, if the same episode fires still.
+    /// Puts back what a dead run of this alert changed, if the same episode fires still. Files that could not be put
+    /// back are tried again by the next judgement; a hook that failed is not: the run ends as one whose rollback
+    /// failed, or the hook would run at every repeat of the sender's.
     pub(super) fn roll_back_dead_run(
         &mut self,
         case: &Case<'_>,
         record: &Record,
         run: &Run,
         lock: &Lock,
-    ) -> Result<Rollback, Outcome> {
+    ) -> Result<Undone, Outcome> {
         let now = clock::now();
         if !decision::still_firing(record, case.alert, now) {
             let backup_dir = self.config.backup_dir.as_path();
@@ -108,10 +116,10 @@ impl<'a> Healer<'a> {
                 ];
                 self.log.warn("snapshot_kept", &values);
             }
-            return Ok(Rollback::None);
+            return Ok(Undone::default());
         }
         let undone = self.put_back(case, lock, run);
-        if undone.rollback == Rollback::Failed {
+        if undone.rollback == Rollback::Failed && !undone.whole {
             let not_rolled_back = &mut |record: &Record| pages::not_rolled_back(record, now);
             let record = self.store()?.update(&case.key, now, not_rolled_back)?;
             let about = About {
@@ -124,7 +132,10 @@ impl<'a> Healer<'a> {
                 run.id, undone.failure
             )));
         }
-        Ok(undone.rollback)
+        if let Some(survivor) = undone.survivors.first() {
+            self.put_on_record(&case.key, *survivor)?;
+        }
+        Ok(undone)
     }
 
     fn put_back(&mut self, case: &Case<'_>, lock: &Lock, run: &Run) -> Undone {
@@ -154,15 +165,20 @@ impl<'a> Healer<'a> {
                 let how = report::ended(ended.ending);
                 let values = [("run_id", id), ("hook", &hook), ("ending", &how)];
                 self.log.error("restored_hook_failed", &values);
-                return Undone::failed(format!(
-                    "the files are as they were ({shown}), but {hook} failed: {how}"
-                ));
+                return Undone {
+                    survivors: ended.survivors,
+                    whole: true,
+                    ..Undone::failed(format!(
+                        "the files are as they were ({shown}), but {hook} failed: {how}"
+                    ))
+                };
             }
         }
         Undone {
             rollback: Rollback::Done,
             words: Some(format!("what it changed was put back ({changed} changed)")),
-            failure: String::new(),
+            whole: true,
+            ..Undone::default()
         }
     }
 }

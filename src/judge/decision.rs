@@ -618,6 +618,10 @@ fn interrupt(
         return;
     }
     count_failure(record, run.started, limits);
+    if rollback == Rollback::Failed {
+        open(record, Reason::Rollback, limits, now, notes);
+        return;
+    }
     if !fail(record, limits, now, notes) && record.page.is_none() {
         pages::begin(record, Reason::Interrupted, now);
     }
@@ -679,7 +683,10 @@ fn open(record: &mut Record, reason: Reason, limits: &Limits, now: Time, notes: 
         hold,
         half_open: false,
     });
-    pages::begin(record, reason, now);
+    // Told already, while it was tried again.
+    if record.page != Some(reason) {
+        pages::begin(record, reason, now);
+    }
 }
 
 /// Who the record is about, for people.

@@ -308,6 +308,31 @@ fn an_interrupted_run_whose_episode_is_over_is_left_as_it_is_and_told() {
 }
 
 #[test]
+fn the_hook_of_an_interrupted_run_that_fails_is_not_run_at_every_repeat() {
+    let (sandbox, _gate) = interrupted();
+    let hooks = sandbox.path("hooks").display().to_string();
+    sandbox.script(
+        "handlers/NginxDown.restored",
+        &format!("#!/bin/bash\necho hooked >>{hooks}\nexit 1\n"),
+    );
+    let answer = until("the lock is free", || {
+        let answer = sandbox.post(&nginx());
+        (answer.verdicts() != ["busy"]).then_some(answer)
+    });
+    answer.expect(200, &["tripped"]);
+    sandbox.post(&nginx()).expect(200, &["tripped"]);
+    assert_eq!(sandbox.read("hooks"), "hooked\n");
+    assert_eq!(sandbox.runs("NginxDown"), 1);
+    as_before(&sandbox);
+    assert_eq!(
+        sandbox.paged(),
+        [("trigger".to_owned(), "rollback".to_owned())]
+    );
+    let detail = sandbox.pages()[0]["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("NginxDown.restored"), "{detail}");
+}
+
+#[test]
 fn an_interrupted_run_that_cannot_be_undone_runs_nothing_and_pages_once() {
     let (sandbox, _gate) = interrupted();
     let snapshot = fs::read_dir(sandbox.path("backup"))
