@@ -24,8 +24,10 @@ const ORPHAN_MARGIN: Duration = Duration::from_secs(5);
 impl<'a> Healer<'a> {
     /// The alert's lock, within what is left of the request's patience. Its own run in flight is not waited for.
     pub(super) fn lock(&mut self, case: &Case<'_>, record: &Record) -> Result<Lock, Outcome> {
-        let scope = match case.handler.directives.lock {
-            Some(LockScope::Instance) => {
+        let directives = &case.handler.directives;
+        let scope = match directives.lock {
+            // Side by side, one run would take what the other is changing for what was there before.
+            Some(LockScope::Instance) if directives.snapshot.is_empty() => {
                 let digest = records::hex_digest(case.alert.instance().as_bytes());
                 Scope::Instance(digest.get(..16).unwrap_or(&digest).to_owned())
             }

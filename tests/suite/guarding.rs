@@ -393,3 +393,26 @@ fn a_run_that_resolved_overtook_is_undone_and_counts_nowhere() {
     as_before(&sandbox);
     assert_eq!(sandbox.paged(), []);
 }
+
+#[test]
+fn runs_with_a_snapshot_go_one_at_a_time_whatever_their_lock() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("etc/app.conf", "old\n");
+    let gate = Gate::new(&sandbox, "changed");
+    sandbox.handler(
+        "NginxDown",
+        &format!(
+            "# self-heal: lock=instance snapshot={0}\necho \"$1\" >{0}\n{1}\nexit 1\n",
+            file.display(),
+            gate.line()
+        ),
+    );
+    let posting = Posting::begin(&sandbox, &[&nginx()]);
+    gate.wait_for(1);
+    // It would capture what the first has written, and put that back.
+    let other = Alert::firing("NginxDown", "web-2:9113");
+    sandbox.post(&other).expect(503, &["busy"]);
+    gate.open();
+    posting.answer().expect(503, &["failed"]);
+    assert_eq!(sandbox.read("etc/app.conf"), "old\n");
+}
