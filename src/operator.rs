@@ -231,7 +231,8 @@ struct Desk {
 impl Desk {
     fn open() -> Result<Desk, Refused> {
         let who = identity::caller();
-        let config = settings::load().map_err(|found| Refused::Misused(found.join("; ")))?;
+        let config =
+            settings::load_for_operator().map_err(|found| Refused::Misused(found.join("; ")))?;
         identity::become_owner_of(&config.state_dir).map_err(|why| {
             Refused::Failed(format!(
                 "HEAL_STATE_DIR {why}: the account that serves has to make it first (tmpfiles.d, StateDirectory=)"

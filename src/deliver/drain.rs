@@ -108,7 +108,8 @@ pub fn command(order: &Order) -> Result<Done, Trouble> {
 /// The configuration, once this process is the account that the spool belongs to: root would leave files in it that
 /// the healer cannot write.
 fn config() -> Result<Config, Trouble> {
-    let config = settings::load().map_err(|found| Trouble::Misused(found.join("; ")))?;
+    let config =
+        settings::load_for_operator().map_err(|found| Trouble::Misused(found.join("; ")))?;
     identity::become_owner_of(&config.state_dir).map_err(|why| {
         Trouble::Broken(format!(
             "HEAL_STATE_DIR {why}: the account that serves has to make it first (tmpfiles.d, StateDirectory=)"

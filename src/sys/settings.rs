@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::sys::files;
+use crate::sys::{files, identity};
 use crate::wire::config::{self, Config};
 
 /// The file read when `HEAL_CONF` names no other.
@@ -33,6 +33,20 @@ pub fn load() -> Result<Config, Vec<String>> {
         .as_ref()
         .map(|bytes| (shown.as_ref(), bytes.as_slice()));
     config::load(file, |name| std::env::var_os(name))
+}
+
+/// As [`load`], for an operator: as root, this process first becomes the account that the file belongs to, for good. The
+/// file may be the healer's, and what the healer may change decides nothing with root's rights.
+///
+/// # Errors
+/// As [`load`]; or the kernel refuses.
+pub fn load_for_operator() -> Result<Config, Vec<String>> {
+    let named = std::env::var_os("HEAL_CONF").filter(|name| !name.is_empty());
+    let path = PathBuf::from(named.unwrap_or_else(|| DEFAULT.into()));
+    if path.is_absolute() && path.exists() {
+        identity::become_owner_of(&path).map_err(|why| vec![why])?;
+    }
+    load()
 }
 
 /// Reads the configuration from [`DEFAULT`] alone: no variable of whoever started this process counts.

@@ -216,9 +216,7 @@ fn detail(page: &Page, reason: Reason, more: &str) -> String {
                 "The run stays counted as a failure; the next attempt comes by itself."
             }
             Reason::Survivor => "The alert stays busy while that process lives: end it as root.",
-            Reason::Rollback => {
-                "Files that the handler changed are not as they were: put them back by hand."
-            }
+            Reason::Rollback => "What the handler changed is not put right: a person has to do it.",
             _ => {
                 "Nothing more is run for this alert until it resolves or the breaker is tried again."
             }

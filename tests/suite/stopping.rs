@@ -698,6 +698,27 @@ fn root_leaves_no_file_of_its_own_in_the_healers_folders() {
 }
 
 #[test]
+fn root_may_stop_what_has_a_configuration_of_the_healers() {
+    as_root();
+    let sandbox = healing();
+    Posting::by(as_stranger(&sandbox), &[&nginx()])
+        .answer()
+        .expect(200, &["healed"]);
+    chown(&sandbox.path("self-heal.conf"), Some(STRANGER), None).unwrap();
+    done(
+        &sandbox,
+        &["pause", "--reason", "x"],
+        "paused: everything until TIME, by anna: x\n",
+    );
+    assert_eq!(sandbox.operate(&["drain", "--list"]).status.code(), Some(0));
+    done(
+        &sandbox,
+        &["resume"],
+        "resumed: everything until TIME, by anna: x\n",
+    );
+}
+
+#[test]
 fn root_makes_no_state_folder_that_the_healer_could_not_use() {
     let sandbox = healing();
     fs::remove_dir_all(sandbox.path("state")).unwrap();
