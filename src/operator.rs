@@ -13,6 +13,7 @@ use crate::judge::reset::reset as without_counts;
 use crate::judge::{AlertName, Record, Time};
 use crate::paging::{self, About};
 use crate::sys::log::Log;
+use crate::sys::process::ProcessId;
 use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
 use crate::sys::{clock, identity, settings};
@@ -328,7 +329,11 @@ impl Desk {
         said.line(&format!("reset: {}: {forgotten}", title_or(&after, key)));
         if let Some(run) = &after.in_flight {
             let since = rfc3339(run.started);
-            said.line(&format!("  a run since {since} goes on, and will count"));
+            said.line(&if ProcessId::from(run.supervisor).alive() {
+                format!("  a run since {since} goes on, and will count")
+            } else {
+                format!("  a run since {since} lost its supervisor, and will count as interrupted")
+            });
         }
         if !after.survivors.is_empty() {
             said.line("  processes of a run past its timeout may live on: busy while they do");

@@ -310,6 +310,12 @@ fn an_interrupted_run_whose_episode_is_over_is_left_as_it_is_and_told() {
 #[test]
 fn the_hook_of_an_interrupted_run_that_fails_is_not_run_at_every_repeat() {
     let (sandbox, _gate) = interrupted();
+    let reset = sandbox.operate(&["reset", "NginxDown", "web-1:9113"]);
+    let said = String::from_utf8(reset.stdout).unwrap();
+    assert!(
+        said.contains("lost its supervisor"),
+        "nothing goes on: {said}"
+    );
     let hooks = sandbox.path("hooks").display().to_string();
     sandbox.script(
         "handlers/NginxDown.restored",
