@@ -704,7 +704,7 @@ fn root_may_stop_what_has_a_configuration_of_the_healers() {
     Posting::by(as_stranger(&sandbox), &[&nginx()])
         .answer()
         .expect(200, &["healed"]);
-    chown(&sandbox.path("self-heal.conf"), Some(STRANGER), None).unwrap();
+    chown(sandbox.path("self-heal.conf"), Some(STRANGER), None).unwrap();
     done(
         &sandbox,
         &["pause", "--reason", "x"],
