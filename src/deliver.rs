@@ -89,13 +89,17 @@ pub fn deliver(
 
 /// The escalators, and in the log what is wrong with them.
 fn escalators(config: &Config, log: &mut Log) -> Result<Found, String> {
-    let found = escalator::find(&config.escalate_dir).map_err(|why| {
+    let known = escalator::known(&config.escalate_dir, &config.state_dir);
+    let found = known.map_err(|why| {
         let why = format!("HEAL_ESCALATE_DIR: {why}");
         log.error("escalators_unusable", &[("error", &why)]);
         why
     })?;
     for (name, why) in &found.refused {
         log.error("escalator_unsafe", &[("escalator", name), ("why", why)]);
+    }
+    for name in &found.gone {
+        log.error("escalator_gone", &[("escalator", name)]);
     }
     for why in &found.odd {
         log.error("escalator_unsafe", &[("why", why)]);
@@ -199,11 +203,15 @@ impl<'a> Courier<'a> {
                 over: false,
             }));
         }
-        // What one of these did while it was trusted still counts.
+        // What one of these did while it was trusted, or there, still counts.
+        let known = Spool::escalators(&self.config.state_dir).unwrap_or_default();
         let refused: Vec<(String, Journal)> = found
             .refused
             .iter()
-            .filter_map(|(name, _)| Some((name.clone(), self.take(name)?)))
+            .map(|(name, _)| name)
+            .chain(&found.gone)
+            .filter(|name| known.contains(name))
+            .filter_map(|name| Some((name.clone(), self.take(name)?)))
             .collect();
         self.load()?;
         for lane in &mut lanes {

@@ -100,8 +100,14 @@ fn pages(config: &Config) -> Vec<String> {
         }
         Err(why) => problems.push(why),
     }
-    match escalator::find(&config.escalate_dir) {
+    match escalator::known(&config.escalate_dir, &config.state_dir) {
         Ok(found) => {
+            for name in &found.gone {
+                let folder = config.escalate_dir.display();
+                problems.push(format!(
+                    "escalator {name} is gone from {folder}, and pages wait for it: put it back, or self-heal drain --forget {name}"
+                ));
+            }
             let refused = found.refused.iter().map(|(_, why)| why);
             problems.extend(
                 refused

@@ -15,12 +15,14 @@ pub(super) fn run(mut args: Parser) -> anyhow::Result<ExitCode> {
             Arg::Long("list") => Order::List,
             Arg::Long("retry") => Order::Retry(args.value()?.string()?),
             Arg::Long("discard") => Order::Discard(args.value()?.string()?),
+            Arg::Long("forget") => Order::Forget(args.value()?.string()?),
             other => return Err(other.unexpected().into()),
         };
         if order != Order::Deliver {
-            return Err(
-                Misused("one of --list, --retry and --discard at a time".to_owned()).into(),
-            );
+            return Err(Misused(
+                "one of --list, --retry, --discard and --forget at a time".to_owned(),
+            )
+            .into());
         }
         order = next;
     }

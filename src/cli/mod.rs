@@ -65,7 +65,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "drain",
         about: "deliver the pages that wait in the spool",
-        usage: "[--list | --retry EVENT | --discard EVENT]",
+        usage: "[--list | --retry EVENT | --discard EVENT | --forget ESCALATOR]",
         options: &[
             Choice {
                 form: "--list",
@@ -78,6 +78,10 @@ pub const COMMANDS: &[Command] = &[
             Choice {
                 form: "--discard EVENT",
                 about: "do not deliver an event to whoever does not have it yet",
+            },
+            Choice {
+                form: "--forget ESCALATOR",
+                about: "do not wait any more for an escalator that was removed",
             },
         ],
         example: "self-heal drain --list",

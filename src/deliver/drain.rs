@@ -28,6 +28,8 @@ pub enum Order {
     Retry(String),
     /// An event is not delivered to whoever does not have it.
     Discard(String),
+    /// An escalator that is gone is not waited for any more.
+    Forget(String),
 }
 
 /// What came of it.
@@ -102,6 +104,7 @@ pub fn command(order: &Order) -> Result<Done, Trouble> {
             let change = |desk: &mut Desk<'_>, name: &EventName| desk.discard(name);
             on_one(&config, &mut log, event, by, owed, change)
         }
+        Order::Forget(escalator) => forget(&config, &mut log, escalator, &by, owed.struck),
     }
 }
 
@@ -164,7 +167,7 @@ fn left(config: &Config) -> Done {
 
 fn list(config: &Config, now: Time) -> Result<Done, String> {
     let fail = |error: std::io::Error| format!("spool: {error}");
-    let names = escalator::find(&config.escalate_dir)?.names();
+    let names = escalator::known(&config.escalate_dir, &config.state_dir)?.names();
     let spool = Spool::open(&config.state_dir).map_err(fail)?;
     let listing = spool.everything().map_err(fail)?;
     let mut text = String::new();
@@ -240,16 +243,8 @@ fn on_one(
     let spool = Spool::open(&config.state_dir);
     let spool = spool.map_err(|error| Trouble::Broken(format!("spool: {error}")))?;
     let mut courier = Courier::new(config, spool, log, &clock::now, found.names());
-    let known = courier.listing().map_err(Trouble::Broken)?;
-    let marked = known.events.iter().filter(|event| event.name == name);
-    let mut names: Vec<String> = marked
-        .flat_map(|event| event.marks.keys().cloned())
-        .collect();
-    names.extend(found.names());
-    names.sort();
-    names.dedup();
     let mut journals = Vec::new();
-    for escalator in names {
+    for escalator in found.names() {
         match courier.take(&escalator) {
             Some(journal) => journals.push((escalator, journal)),
             None => {
@@ -277,6 +272,50 @@ fn on_one(
         desk.courier.release(&escalator, journal);
     }
     done
+}
+
+/// Does not wait for an escalator that is gone any more; what waited for nobody else goes where it belongs.
+fn forget(
+    config: &Config,
+    log: &mut Log,
+    escalator: &str,
+    by: &str,
+    struck: &mut Strike<'_>,
+) -> Result<Done, Trouble> {
+    let found = escalators(config, log).map_err(Trouble::Broken)?;
+    let folder = config.escalate_dir.display();
+    if !found.gone.iter().any(|name| name == escalator) {
+        let here = found.names().iter().any(|name| name == escalator);
+        let why = if here {
+            format!("{escalator} is in {folder}: remove it there first\n")
+        } else {
+            format!("the spool knows no escalator {escalator:?}\n")
+        };
+        return Ok(Done {
+            text: why,
+            yes: false,
+        });
+    }
+    let spool = Spool::open(&config.state_dir);
+    let spool = spool.map_err(|error| Trouble::Broken(format!("spool: {error}")))?;
+    let names = found.names().into_iter().filter(|name| name != escalator);
+    let mut courier = Courier::new(config, spool, log, &clock::now, names.collect());
+    let Some(journal) = courier.take(escalator) else {
+        let why = format!("{escalator} is being sent something right now: try again in a minute");
+        return Err(Trouble::Broken(why));
+    };
+    courier.load().map_err(Trouble::Broken)?;
+    courier.catch_up(escalator, &journal);
+    journal
+        .forget()
+        .map_err(|error| Trouble::Broken(format!("spool: {error}")))?;
+    let values = [("escalator", escalator), ("by", by)];
+    courier.log.warn("escalator_forgotten", &values);
+    courier.settle(struck).map_err(Trouble::Broken)?;
+    Ok(Done {
+        text: format!("{escalator} is forgotten\n"),
+        yes: true,
+    })
 }
 
 /// What an operator's word comes to.

@@ -13,7 +13,7 @@ use nix::unistd::{AccessFlags, access};
 use crate::judge::delivery::EventName;
 use crate::sys::files;
 use crate::sys::handler::{self, Invocation, Running};
-use crate::sys::spool::Journal;
+use crate::sys::spool::{Journal, Spool};
 use crate::wire::environment::PATH;
 use crate::wire::spool::{self, ROOMS};
 
@@ -64,6 +64,9 @@ pub struct Found {
     pub ready: Vec<Escalator>,
     /// Those that must not be run, with the reason. Events wait for them.
     pub refused: Vec<(String, String)>,
+    /// Those that the spool knows and the folder does not have any more. Events wait for them: a folder may be missing
+    /// for a moment, or a file being replaced.
+    pub gone: Vec<String>,
     /// Programs that cannot be escalators, one sentence each. Nothing waits for them.
     pub odd: Vec<String>,
 }
@@ -73,8 +76,23 @@ impl Found {
     pub fn names(&self) -> Vec<String> {
         let ready = self.ready.iter().map(|escalator| &escalator.name);
         let refused = self.refused.iter().map(|(name, _)| name);
-        ready.chain(refused).cloned().collect()
+        ready.chain(refused).chain(&self.gone).cloned().collect()
     }
+}
+
+/// The escalators of the folder, and those that the spool of this state folder knows beside them.
+///
+/// # Errors
+/// The folder or the spool cannot be read, in a sentence. Nothing is known of who is to be told then.
+pub fn known(folder: &Path, state_dir: &Path) -> Result<Found, String> {
+    let mut found = find(folder)?;
+    let known = Spool::escalators(state_dir).map_err(|error| format!("spool: {error}"))?;
+    let names = found.names();
+    found.gone = known
+        .into_iter()
+        .filter(|name| !names.contains(name))
+        .collect();
+    Ok(found)
 }
 
 /// Looks for escalators: executable regular files, or links to such, with names of `[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}`.

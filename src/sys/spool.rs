@@ -224,6 +224,23 @@ impl Spool {
         Journal::take(self, &self.folder.join("escalators").join(escalator))
     }
 
+    /// The escalators that have ever been sent anything, and were not forgotten since.
+    ///
+    /// # Errors
+    /// The folder cannot be read; one that is missing is empty.
+    pub fn escalators(state_dir: &Path) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(state_dir.join(FOLDER).join("escalators")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        names.sort();
+        Ok(names)
+    }
+
     fn header(&self, name: &EventName, place: Place) -> io::Result<Found> {
         let path = self.folder(place).join(name.to_string());
         let file = match files::read_write().open(&path) {

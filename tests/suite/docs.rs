@@ -480,6 +480,10 @@ fn every_file_that_is_left_is_documented_with_its_mode() {
                 .unwrap()
                 .to_string_lossy()
                 .into_owned();
+            // What is in it is the page's own table.
+            if inside.starts_with("spool/") {
+                continue;
+            }
             let row = match rows.get(&shape(key, &inside, meta.is_dir())) {
                 Some(mode) => mode,
                 None => panic!(

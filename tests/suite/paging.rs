@@ -340,6 +340,9 @@ fn pages_wait_in_the_spool_and_the_metric_says_so() {
     assert_eq!(sandbox.operate(&["drain"]).status.code(), Some(1));
     assert_eq!(paged(&sandbox), [told("trigger", "failures")]);
     fs::remove_file(sandbox.path("escalate.d/down")).unwrap();
+    assert_eq!(sandbox.operate(&["drain"]).status.code(), Some(1));
+    let forgotten = sandbox.operate(&["drain", "--forget", "down"]);
+    assert!(forgotten.status.success(), "{forgotten:?}");
     assert_eq!(sandbox.operate(&["drain"]).status.code(), Some(0));
     assert_eq!(sandbox.metric("self_heal_escalations_pending"), 0.0);
     assert_eq!(sandbox.pages().len(), 1);

@@ -48,6 +48,14 @@ impl Journal {
         }
     }
 
+    /// Forgets the escalator: nothing waits for it any more. Its lock goes with it.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn forget(self) -> io::Result<()> {
+        fs::remove_file(&self.path)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -406,16 +406,66 @@ fn a_folder_that_cannot_be_trusted_or_read_loses_nothing() {
 }
 
 #[test]
-fn an_escalator_that_is_removed_is_not_waited_for() {
+fn an_escalator_that_is_gone_is_waited_for_until_an_operator_forgets_it() {
     let yard = Yard::new();
     yard.escalator("pager", "exit 0");
     yard.escalator("broken", "exit 1");
     let name = yard.trigger(THEN, "web-1");
     yard.drains(&[], 1);
+    assert!(
+        yard.drains(&["--forget", "broken"], 1)
+            .contains("remove it there first")
+    );
     fs::remove_file(yard.path("escalate.d/broken")).unwrap();
-    yard.drains(&[], 0);
+    yard.drains(&[], 1);
+    assert_eq!(yard.names("pending"), [name.to_string()]);
+    assert!(
+        yard.log()
+            .contains("[ERROR] escalator_gone escalator=broken")
+    );
+    let ready = yard.sandbox.get("/-/ready");
+    assert_eq!(ready.code, 503);
+    assert!(
+        ready.body.contains("drain --forget broken"),
+        "{}",
+        ready.body
+    );
+    assert!(yard.drains(&["--list"], 1).contains("broken=retry"));
+    assert!(
+        yard.drains(&["--forget", "nobody"], 1)
+            .contains("knows no escalator")
+    );
+    yard.drains(&["--forget", "broken"], 0);
     assert_eq!(yard.names("told"), [name.to_string()]);
+    assert!(
+        yard.log()
+            .contains("[WARN] escalator_forgotten escalator=broken by=")
+    );
+    yard.drains(&[], 0);
     assert_eq!(yard.calls("pager").len(), 1);
+}
+
+#[test]
+fn a_folder_that_is_missing_for_a_moment_loses_no_page() {
+    let yard = Yard::new();
+    yard.escalator("pager", &format!("[ -e {} ]", yard.path("up").display()));
+    let name = yard.trigger(THEN, "web-1");
+    yard.drains(&[], 1);
+    fs::rename(yard.path("escalate.d"), yard.path("off")).unwrap();
+    yard.drains(&[], 1);
+    fs::create_dir(yard.path("escalate.d")).unwrap();
+    chmod(&yard.path("escalate.d"), 0o755);
+    yard.drains(&[], 1);
+    fs::remove_dir(yard.path("escalate.d")).unwrap();
+    fs::rename(yard.path("off"), yard.path("escalate.d")).unwrap();
+    // As install(1) does: there, and not yet executable.
+    chmod(&yard.path("escalate.d/pager"), 0o600);
+    yard.drains(&[], 1);
+    chmod(&yard.path("escalate.d/pager"), 0o755);
+    fs::write(yard.path("up"), "").unwrap();
+    yard.drains(&["--retry", &name.to_string()], 0);
+    yard.drains(&[], 0);
+    assert_eq!(yard.calls("pager").last(), Some(&name.to_string()));
 }
 
 #[test]
