@@ -16,7 +16,7 @@ use crate::judge::{
     Alert, AlertName, AllowList, Answer, Decision, Ended, Ending, Limits, Look, Proposal, Record,
     Run, Time, Verdict, Why, decision, run_id,
 };
-use crate::paging::{self, About};
+use crate::paging::{self, About, alive};
 use crate::sys::catalog::{self, Handler, Lookup};
 use crate::sys::clock;
 use crate::sys::history::History;
@@ -637,13 +637,4 @@ impl<'a> Healer<'a> {
             None => self.store()?.update(key, clock::now(), &mut Record::clone),
         }
     }
-}
-
-/// One of the record's survivors that still lives.
-fn alive(record: &Record) -> Option<Process> {
-    record
-        .survivors
-        .iter()
-        .copied()
-        .find(|p| ProcessId::from(*p).alive())
 }

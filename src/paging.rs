@@ -8,9 +8,10 @@
 use std::path::PathBuf;
 
 use crate::judge::delivery::{Action, EventName};
-use crate::judge::record::{Owes, Page, PageKind};
-use crate::judge::{Alert, AlertName, Host, Record, decision, pages};
+use crate::judge::record::{Owes, Page, PageKind, Process};
+use crate::judge::{Alert, AlertName, Host, Note, Record, decision, pages};
 use crate::sys::log::Log;
+use crate::sys::process::ProcessId;
 use crate::sys::spool::{Locked, Spool};
 use crate::sys::state::file::Store;
 use crate::sys::{clock, files, identity};
@@ -131,6 +132,10 @@ pub fn group(
     let now = clock::now();
     let known = store.read(&key).map_err(|error| error.to_string())?;
     let cut_off = notification.truncated > 0;
+    if !cut_off && notification.group_key.is_empty() {
+        // Which group came whole is not known: a person who was told ends it himself (reset).
+        return Ok(());
+    }
     if !cut_off
         && known
             .as_ref()
@@ -169,16 +174,26 @@ pub fn sweep(config: &Config, store: &mut Store, log: &mut Log) -> Vec<String> {
     let (limits, now) = (&config.limits, clock::now());
     for (key, record) in records {
         let mut record = record;
-        if decision::sweep(&record, limits, now).0 != record {
-            let sweep = &mut |record: &Record| decision::sweep(record, limits, now).0;
-            match store.update(&key, now, sweep) {
+        let sweep = |record: &Record| decision::sweep(record, limits, alive(record), now);
+        if sweep(&record).0 != record {
+            let mut notes = Vec::new();
+            let change = &mut |record: &Record| {
+                let (next, found) = sweep(record);
+                notes = found;
+                next
+            };
+            match store.update(&key, now, change) {
                 Ok(swept) => {
-                    let values = [
-                        ("alertname", swept.alertname.as_str()),
-                        ("instance", &swept.instance),
-                        ("what", "run-limits"),
-                    ];
-                    log.info("breaker_closed", &values);
+                    for note in notes {
+                        if let Note::Closed(reason) = note {
+                            let values = [
+                                ("alertname", swept.alertname.as_str()),
+                                ("instance", &swept.instance),
+                                ("what", reason.as_str()),
+                            ];
+                            log.info("breaker_closed", &values);
+                        }
+                    }
                     record = swept;
                 }
                 Err(error) => problems.push(error.to_string()),
@@ -190,7 +205,16 @@ pub fn sweep(config: &Config, store: &mut Store, log: &mut Log) -> Vec<String> {
         }
     }
     problems.extend(hand_over_host(config, store, log).err());
+    for path in std::mem::take(&mut store.kept_aside) {
+        log.error("record_damaged", &[("kept", &path.to_string_lossy())]);
+    }
     problems
+}
+
+/// One of the record's survivors that still lives.
+pub fn alive(record: &Record) -> Option<Process> {
+    let mut survivors = record.survivors.iter().copied();
+    survivors.find(|process| ProcessId::from(*process).alive())
 }
 
 /// Strikes the page of an event that is about to leave the spool for good, should its record still owe it.

@@ -1,8 +1,9 @@
 //! Alerts that are judged and only told: what would have run, or why nothing would have. Nothing is changed,
 //! nothing is counted but the verdict.
 
-use super::{Case, Healer, Outcome, alive};
+use super::{Case, Healer, Outcome};
 use crate::judge::{AlertName, Decision, Proposal, Rollback, Verdict, decision};
+use crate::paging::alive;
 use crate::sys::catalog::Handler;
 use crate::sys::clock;
 use crate::wire::history::Event;

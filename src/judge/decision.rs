@@ -389,10 +389,19 @@ pub fn hold(record: &Record, alert: &Alert, now: Time) -> Record {
 }
 
 /// What time alone changes: a breaker opened by the run limits closes, and its page ends, once the windows
-/// admit a run.
-pub fn sweep(record: &Record, limits: &Limits, now: Time) -> (Record, Vec<Note>) {
+/// admit a run; the page about what a run left behind ends when that is gone. `survivor` is one of the record's
+/// survivors that is still alive.
+pub fn sweep(
+    record: &Record,
+    limits: &Limits,
+    survivor: Option<Process>,
+    now: Time,
+) -> (Record, Vec<Note>) {
     let mut next = record.clone();
     let mut notes = Vec::new();
+    if survivor.is_none() {
+        bury(&mut next, now);
+    }
     if next
         .breaker
         .as_ref()
@@ -433,12 +442,7 @@ fn judge(
     if let Some(survivor) = survivor {
         return Err((Verdict::Busy, Why::Survivor(survivor)));
     }
-    if !record.survivors.is_empty() {
-        record.survivors.clear();
-        if record.page == Some(Reason::Survivor) {
-            pages::end_run(record, now);
-        }
-    }
+    bury(record, now);
     enter_episode(record, alert, limits, now, notes)?;
     if let Some(why) = still_open(record, limits, now, notes) {
         return Err((Verdict::Tripped, why));
@@ -475,6 +479,16 @@ fn judge(
         return Err((Verdict::Tripped, Why::Opened(Reason::RunLimits)));
     }
     Ok(record.breaker.is_some())
+}
+
+/// What a run left behind is gone, and the page about it ends.
+fn bury(record: &mut Record, now: Time) {
+    if !record.survivors.is_empty() {
+        record.survivors.clear();
+        if record.page == Some(Reason::Survivor) {
+            pages::end_run(record, now);
+        }
+    }
 }
 
 /// Which episode the alert belongs to. A later start than a closed episode's is a new one without

@@ -665,7 +665,7 @@ fn time_alone_closes_what_the_run_limits_opened_and_nothing_else() {
     assert_eq!(story.fire(last, last - 1, HEALED), Verdict::Tripped);
     story.resolved(last + 1, last - 1, last);
     let sweep = |record: &Record, at: i64| {
-        decision::sweep(record, &super::tests::limits(), Time(at * MINUTE)).0
+        decision::sweep(record, &super::tests::limits(), None, Time(at * MINUTE)).0
     };
     assert_eq!(sweep(&story.record, 239), story.record);
     let swept = sweep(&story.record, 240);
@@ -673,6 +673,26 @@ fn time_alone_closes_what_the_run_limits_opened_and_nothing_else() {
     let mut story = Story::new();
     story.fire(0, -2, Ending::Exit(2));
     assert_eq!(sweep(&story.record, 9999), story.record);
+}
+
+#[test]
+fn the_page_about_a_survivor_ends_when_it_is_gone_although_the_alert_is_over() {
+    let survivor = Process { pid: 7, started: 9 };
+    let mut story = Story::new();
+    let run = story.start(0, -2).unwrap();
+    story.resolved(1, -2, 1);
+    let ended = Ended {
+        survivors: vec![survivor],
+        ..Ended::cleanly(Ending::TimedOut)
+    };
+    story.end_with(5, &run, &ended);
+    assert_eq!(story.pages, [(5, Some(Reason::Survivor))]);
+    let limits = limits();
+    let sweep = |alive| decision::sweep(&story.record, &limits, alive, Time(6 * MINUTE)).0;
+    assert_eq!(sweep(Some(survivor)), story.record);
+    let swept = sweep(None);
+    assert!(swept.survivors.is_empty() && swept.page.is_none());
+    assert_eq!(swept.owed.len(), 1);
 }
 
 #[test]

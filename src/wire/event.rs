@@ -235,7 +235,8 @@ fn commands(record: &Record, reason: Reason, key: &str, subject: &Subject<'_>) -
     if !subject.log.is_empty() {
         commands.push(format!("sudo tail -n 50 {}", shell(subject.log)));
     }
-    if matches!(reason, Reason::Storm | Reason::Truncated) {
+    // A storm, and a group that has a name, end by themselves.
+    if reason == Reason::Storm || (reason == Reason::Truncated && !record.instance.is_empty()) {
         return commands;
     }
     if !record.alertname.is_empty() {

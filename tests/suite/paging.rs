@@ -195,6 +195,31 @@ fn a_truncated_group_pages_once_and_is_over_when_it_comes_whole() {
 }
 
 #[test]
+fn without_a_group_key_nobody_knows_which_group_came_whole() {
+    let sandbox = Sandbox::new();
+    sandbox.recorder();
+    for truncated in [3, 0, 3, 0] {
+        let mut body = notification(&[&nginx()]);
+        body["groupKey"] = json!("");
+        body["truncatedAlerts"] = json!(truncated);
+        sandbox.post_body(&body.to_string());
+    }
+    assert_eq!(paged(&sandbox), [told("trigger", "truncated")]);
+    let reset = sandbox.pages()[0]["commands"][0]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let words: Vec<&str> = reset
+        .strip_prefix("sudo self-heal ")
+        .unwrap()
+        .split(' ')
+        .collect();
+    assert!(sandbox.operate(&words).status.success(), "{reset}");
+    sandbox.operate(&["drain"]);
+    assert_eq!(paged(&sandbox).last(), Some(&told("resolve", "truncated")));
+}
+
+#[test]
 fn while_the_spool_cannot_take_a_page_nothing_runs_and_then_it_is_told_once() {
     let sandbox = one_attempt();
     sandbox.set("HEAL_ATTEMPT_WINDOW", "1s");
