@@ -20,12 +20,14 @@ use crate::wire::manifest::{ByRoot, Captured, Entry, Kind, MOST_ENTRIES, Manifes
 
 mod copies;
 mod ground;
+mod progress;
 mod putting_back;
 pub mod root;
 mod shelf;
 mod tool;
 
 use ground::{Manner, Node, Side};
+use progress::Progress;
 use putting_back::Copies;
 use shelf::{Shelf, Snapshot};
 
@@ -177,7 +179,9 @@ pub fn restore_with(program: Program<'_>, guarded: &Guarded<'_>) -> Result<Resto
         return Ok(Restored::Done { folder, changed: 0 });
     }
     // Both sides, whatever comes of the first.
-    let own = give_back(&snapshot, side).map_err(at(&folder));
+    let own = give_back(&snapshot, side)
+        .inspect_err(|_| shelf.mark_failed(&snapshot))
+        .map_err(at(&folder));
     let roots = match &snapshot.manifest.by_root {
         None => Ok(0),
         Some(by_root) => ask_to_restore(program, guarded.run_id).map_err(at(&by_root.folder)),
@@ -375,13 +379,15 @@ fn give_back(snapshot: &Snapshot, side: Side) -> Result<usize, String> {
     let temporary = format!(".self-heal-{}", run_id::stem(&snapshot.manifest.run_id));
     let mut changed = 0;
     let mut problems = Vec::new();
+    let mut progress = Progress::open(&snapshot.folder);
     for (number, captured) in snapshot.manifest.paths.iter().enumerate() {
         let copies = Copies {
             copy: &snapshot.copy(number),
             model: &snapshot.model(number),
+            number,
         };
         // One that cannot be put back does not keep the others from it.
-        match putting_back::put_back(captured, &copies, side, &temporary) {
+        match putting_back::put_back(captured, &copies, side, &temporary, &mut progress) {
             Ok(count) => changed += count,
             Err(why) => problems.push(why),
         }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::copies;
 use super::ground::{self, Manner, Node, Side};
+use super::progress::Progress;
 use crate::sys::files;
 use crate::wire::manifest::{Captured, Entry, Kind};
 
@@ -18,6 +19,8 @@ pub(super) struct Copies<'a> {
     pub(super) copy: &'a Path,
     /// Its folders alone.
     pub(super) model: &'a Path,
+    /// Which path of the snapshot it is.
+    pub(super) number: usize,
 }
 
 /// Puts one path back; how many things of it were changed by that. `temporary` is a name that this run alone uses.
@@ -26,6 +29,7 @@ pub(super) fn put_back(
     copies: &Copies<'_>,
     side: Side,
     temporary: &str,
+    progress: &mut Progress,
 ) -> Result<usize, String> {
     let path = captured.path.as_path();
     let parent = path.parent().unwrap_or(Path::new("/"));
@@ -45,6 +49,8 @@ pub(super) fn put_back(
         .collect();
 
     let mut changed = 0;
+    // One thing that cannot be put back keeps no other from it.
+    let mut problems = Vec::new();
     let mut there: HashMap<&[u8], &Node> = HashMap::new();
     // From the inside out. First, because it frees room.
     for node in now.iter().rev() {
@@ -62,24 +68,44 @@ pub(super) fn put_back(
         } else {
             fs::remove_file(&gone)
         };
-        removed.map_err(|error| format!("{}: {error}", gone.display()))?;
-        changed += 1;
+        match removed {
+            Ok(()) => changed += 1,
+            Err(error) => problems.push(format!("{}: {error}", gone.display())),
+        }
     }
     for entry in &captured.entries {
         let there = there.get(entry.name.as_slice());
-        if there.is_some_and(|node| same(node, entry)) {
+        let same = |node: &&&Node| {
+            node.kind == Some(entry.kind)
+                && (node.print == entry.print
+                    || progress.has(copies.number, &entry.name, &node.print))
+        };
+        if there.as_ref().is_some_and(same) {
             continue;
         }
         let place = ground::join(path, &entry.name);
-        if entry.kind != Kind::Folder {
+        let done = if entry.kind != Kind::Folder {
             let copy = ground::join(copies.copy, &entry.name);
-            replace(&copy, &place, temporary)?;
+            replace(&copy, &place, temporary)
+                .inspect(|()| progress.note(copies.number, &entry.name, &place))
         } else if there.is_none() {
             // Nobody else's until it has its attributes.
             files::make_folder(&place, 0o700)
-                .map_err(|error| format!("{}: {error}", place.display()))?;
+                .map_err(|error| format!("{}: {error}", place.display()))
+        } else {
+            Ok(())
+        };
+        match done {
+            Ok(()) => changed += 1,
+            Err(why) => problems.push(why),
         }
-        changed += 1;
+    }
+    if let Some(first) = problems.first() {
+        let more = match problems.len() - 1 {
+            0 => String::new(),
+            n => format!(" (and {n} more)"),
+        };
+        return Err(format!("{first}{more}"));
     }
     if changed == 0 && !now.iter().any(|node| node.closed) {
         return Ok(0);
@@ -96,11 +122,6 @@ pub(super) fn put_back(
     }
     copies::sync_one(parent)?;
     Ok(changed)
-}
-
-/// Whether a thing is what it was.
-fn same(node: &Node, entry: &Entry) -> bool {
-    node.kind == Some(entry.kind) && node.print == entry.print
 }
 
 fn replace(copy: &Path, place: &Path, temporary: &str) -> Result<(), String> {

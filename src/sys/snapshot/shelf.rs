@@ -12,6 +12,7 @@ use nix::unistd::geteuid;
 
 use super::copies;
 use super::ground::Side;
+use super::progress::DONE;
 use crate::judge::run_id::RunId;
 use crate::judge::{AlertName, Time};
 use crate::sys::files;
@@ -22,6 +23,9 @@ const MANIFEST: &str = "manifest.json";
 const MANIFEST_NEW: &str = "manifest.new";
 /// There once everything was put back: no snapshot is put back twice.
 const RESTORED: &str = "restored";
+
+/// There once something could not be put back.
+const FAILED: &str = "failed";
 /// The copies, one for each path that was there, by its number.
 const FILES: &str = "files";
 /// The folders of those copies alone, with their attributes.
@@ -169,6 +173,13 @@ impl Shelf {
         written().map_err(|error| format!("{}: {error}", path.display()))
     }
 
+    /// Notes that not everything could be put back: it may be the only good copy, and is kept until somebody has seen
+    /// to it. What cannot be noted is kept for as long as any other.
+    pub(super) fn mark_failed(&self, snapshot: &Snapshot) {
+        let mut options = files::read_write();
+        let _ = options.create(true).open(snapshot.folder.join(FAILED));
+    }
+
     /// Removes what `keep` does not keep of this alert's snapshots, and what a killed capture left. Never `current`, never
     /// one whose run is unsettled, never one that somebody works on.
     ///
@@ -195,7 +206,9 @@ impl Shelf {
         let most = usize::try_from(keep.most).unwrap_or(usize::MAX);
         for (rank, (captured, folder, run_id)) in whole.into_iter().enumerate() {
             let old = now.since(captured) > keep.age;
-            if (rank < most && !old) || folder == current || unsettled(&run_id) {
+            let there = |name: &str| fs::symlink_metadata(folder.join(name)).is_ok();
+            let needed = there(FAILED) && !there(RESTORED);
+            if (rank < most && !old) || folder == current || needed || unsettled(&run_id) {
                 continue;
             }
             let Ok(_lock) = open_locked(&folder, |file| Ok(file.try_lock()?)) else {
@@ -221,7 +234,7 @@ impl Shelf {
         if self.read(folder)?.is_some() {
             return Ok(());
         }
-        let known = [FILES, FOLDERS, MANIFEST_NEW, RESTORED];
+        let known = [FILES, FOLDERS, MANIFEST_NEW, RESTORED, FAILED, DONE];
         let failed = |error: io::Error| format!("{}: {error}", folder.display());
         for entry in fs::read_dir(folder).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();

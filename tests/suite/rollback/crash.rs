@@ -199,3 +199,44 @@ fn a_capture_killed_anywhere_leaves_the_files_alone_and_no_half_snapshot() {
         ended
     });
 }
+
+/// A restore that never has the time for everything gets there all the same.
+#[test]
+fn a_restore_that_is_cut_short_goes_on_from_there() {
+    const FILES: usize = 12;
+    let scene = Scene::new();
+    let place = scene.place();
+    let write = |word: &str| {
+        let script =
+            format!("mkdir -p conf; for n in {{1..{FILES}}}; do echo {word} >conf/$n; done");
+        bash(&place, &script);
+    };
+    write("old");
+    let before = scene.picture();
+    let run_id = new_run("Down");
+    scene.house.capture(&run_id);
+    write("newer");
+    let at_its_ninth = killed_at(&scene.house, "rename", 9, false, "restore", &run_id);
+    assert!(!at_its_ninth);
+    let trace = scene.house.sandbox.path("trace").display().to_string();
+    let words = [
+        "strace",
+        "-o",
+        &trace,
+        "-e",
+        "trace=rename",
+        INSTALLED,
+        "guard",
+        "restore",
+        &run_id,
+    ];
+    let output = scene.house.run(&scene.house.inside(), &words);
+    assert!(output.status.success(), "{output:?}");
+    let renames = fs::read_to_string(&trace)
+        .unwrap()
+        .matches("rename(")
+        .count();
+    assert_eq!(renames, FILES - 8);
+    assert_eq!(scene.picture(), before);
+    assert_eq!(names(&place), ["conf"]);
+}

@@ -219,10 +219,11 @@ fn a_snapshot_says_what_it_is_and_is_nobody_elses() {
     assert_eq!(manifest["paths"][0]["entries"][0]["kind"], "file");
     assert_eq!(manifest["paths"][1]["entries"], Value::Array(Vec::new()));
     guard.restore();
-    assert_eq!(
-        names(&folder),
-        ["files", "folders", "manifest.json", "restored"]
-    );
+    let put_back = ["done", "files", "folders", "manifest.json", "restored"];
+    assert_eq!(names(&folder), put_back);
+    // As it is where something could not be put back.
+    fs::write(folder.join("failed"), "").unwrap();
+    chmod(&folder.join("failed"), 0o600);
     // The page says the same.
     let page = fs::read_to_string(Path::new(PROJECT).join("docs/rollback.md")).unwrap();
     let (_, table) = page
@@ -392,6 +393,37 @@ fn so_many_are_kept_and_not_those_of_unsettled_runs() {
         kept(&sandbox.path("backup")),
         sorted(&[&runs[4], &new, &newer])
     );
+}
+
+/// It may be the only good copy.
+#[test]
+fn one_that_could_not_be_put_back_stays_until_somebody_has_seen_to_it() {
+    let sandbox = Sandbox::new();
+    let (x, conf) = (sandbox.path("x"), sandbox.path("conf"));
+    bash(
+        &sandbox.path(""),
+        "mkdir conf; touch x conf/a conf/b conf/c",
+    );
+    let guard = Guard {
+        run: new_run("A"),
+        ..Guard::new(&sandbox, &[&x, &conf])
+    };
+    let folder = guard.capture();
+    let script = "rm conf/a conf/c; echo newer >conf/b; chattr +i conf/b";
+    bash(&sandbox.path(""), script);
+    let failed = guard.try_restore().unwrap_err();
+    assert!(failed.why.contains("conf/b"), "{failed:?}");
+    // What stands beside it is back.
+    assert_eq!(names(&conf), ["a", "b", "c"]);
+    let keep = Keep { most: 1, ..KEEP };
+    once_more(&sandbox, "A", keep, &[]);
+    once_more(&sandbox, "A", keep, &[]);
+    assert!(folder.join("manifest.json").exists());
+    bash(&sandbox.path(""), "chattr -i conf/b");
+    // The file, and the folder it is in.
+    assert_eq!(guard.restore(), 2);
+    once_more(&sandbox, "A", keep, &[]);
+    assert!(!folder.exists());
 }
 
 #[test]
