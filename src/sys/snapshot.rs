@@ -178,10 +178,9 @@ pub fn restore_with(program: Program<'_>, guarded: &Guarded<'_>) -> Result<Resto
     if snapshot.restored {
         return Ok(Restored::Done { folder, changed: 0 });
     }
+    snapshot.mark_begun();
     // Both sides, whatever comes of the first.
-    let own = give_back(&snapshot, side)
-        .inspect_err(|_| shelf.mark_failed(&snapshot))
-        .map_err(at(&folder));
+    let own = give_back(&snapshot, side).map_err(at(&folder));
     let roots = match &snapshot.manifest.by_root {
         None => Ok(0),
         Some(by_root) => ask_to_restore(program, guarded.run_id).map_err(at(&by_root.folder)),
@@ -377,14 +376,14 @@ fn look_at_rest(paths: &[PathBuf], side: Side) -> Result<Vec<Vec<Node>>, String>
 /// Puts back every path of a snapshot; how many things were changed.
 fn give_back(snapshot: &Snapshot, side: Side) -> Result<usize, String> {
     let temporary = format!(".self-heal-{}", run_id::stem(&snapshot.manifest.run_id));
+    let mut progress = Progress::open(&snapshot.done());
     let mut changed = 0;
     let mut problems = Vec::new();
-    let mut progress = Progress::open(&snapshot.folder);
     for (number, captured) in snapshot.manifest.paths.iter().enumerate() {
         let copies = Copies {
+            number,
             copy: &snapshot.copy(number),
             model: &snapshot.model(number),
-            number,
         };
         // One that cannot be put back does not keep the others from it.
         match putting_back::put_back(captured, &copies, side, &temporary, &mut progress) {

@@ -22,7 +22,7 @@ use crate::wire::manifest::Kind;
 const CP: &str = "/bin/cp";
 
 /// How long one copy may take: less than root's side has, so that it can say so.
-const BOUND: Duration = Duration::from_secs(50);
+pub(super) const BOUND: Duration = Duration::from_secs(50);
 
 /// Copies `from`, whatever it is, to `to`, which is not there yet. What is in a folder comes along.
 pub(super) fn copy(from: &Path, to: &Path) -> Result<(), String> {

@@ -162,6 +162,15 @@ pub(super) fn join(top: &Path, name: &[u8]) -> PathBuf {
     top.join(std::ffi::OsStr::from_bytes(name))
 }
 
+/// The folder that a name in a tree is in; none for the top.
+pub(super) fn above(name: &[u8]) -> Option<&[u8]> {
+    let slash = name.iter().rposition(|byte| *byte == b'/');
+    match slash {
+        Some(slash) => name.get(..slash),
+        None => (!name.is_empty()).then_some(&[]),
+    }
+}
+
 fn below(folder: &[u8], name: &[u8]) -> Vec<u8> {
     if folder.is_empty() {
         return name.to_vec();

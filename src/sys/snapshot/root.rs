@@ -90,12 +90,11 @@ pub fn restore(guarded: &Guarded<'_>) -> Result<PutBack, String> {
     if snapshot.restored {
         return Ok(PutBack { folder, changed: 0 });
     }
+    snapshot.mark_begun();
     if too_late(snapshot.manifest.captured, clock::now()) {
         return Err(at("is older than two days: a person has to put it back"));
     }
-    let changed = give_back(&snapshot, Side::Root)
-        .inspect_err(|_| shelf.mark_failed(&snapshot))
-        .map_err(|why| at(&why))?;
+    let changed = give_back(&snapshot, Side::Root).map_err(|why| at(&why))?;
     shelf.mark_restored(&snapshot)?;
     Ok(PutBack { folder, changed })
 }

@@ -12,7 +12,6 @@ use nix::unistd::geteuid;
 
 use super::copies;
 use super::ground::Side;
-use super::progress::DONE;
 use crate::judge::run_id::RunId;
 use crate::judge::{AlertName, Time};
 use crate::sys::files;
@@ -23,9 +22,10 @@ const MANIFEST: &str = "manifest.json";
 const MANIFEST_NEW: &str = "manifest.new";
 /// There once everything was put back: no snapshot is put back twice.
 const RESTORED: &str = "restored";
-
-/// There once something could not be put back.
+/// There from the beginning of a restore until everything was put back: till then nobody tidies the snapshot away.
 const FAILED: &str = "failed";
+/// What a restore has put back so far: see `progress.rs`.
+const DONE: &str = "done";
 /// The copies, one for each path that was there, by its number.
 const FILES: &str = "files";
 /// The folders of those copies alone, with their attributes.
@@ -164,24 +164,14 @@ impl Shelf {
 
     /// Notes that everything of a snapshot was put back.
     pub(super) fn mark_restored(&self, snapshot: &Snapshot) -> Result<(), String> {
-        let path = snapshot.folder.join(RESTORED);
-        let written = || -> io::Result<()> {
-            let mut options = files::read_write();
-            options.create(true).open(&path)?.sync_all()?;
-            snapshot.lock.sync_all()
-        };
-        written().map_err(|error| format!("{}: {error}", path.display()))
-    }
-
-    /// Notes that not everything could be put back: it may be the only good copy, and is kept until somebody has seen
-    /// to it. What cannot be noted is kept for as long as any other.
-    pub(super) fn mark_failed(&self, snapshot: &Snapshot) {
-        let mut options = files::read_write();
-        let _ = options.create(true).open(snapshot.folder.join(FAILED));
+        snapshot.mark(RESTORED)?;
+        // With the other mark there it says nothing any more.
+        let _ = fs::remove_file(snapshot.folder.join(FAILED));
+        Ok(())
     }
 
     /// Removes what `keep` does not keep of this alert's snapshots, and what a killed capture left. Never `current`, never
-    /// one whose run is unsettled, never one that somebody works on.
+    /// one whose run is unsettled or that could not be put back, never one that somebody works on.
     ///
     /// # Errors
     /// What could not be removed; the rest is.
@@ -206,14 +196,17 @@ impl Shelf {
         let most = usize::try_from(keep.most).unwrap_or(usize::MAX);
         for (rank, (captured, folder, run_id)) in whole.into_iter().enumerate() {
             let old = now.since(captured) > keep.age;
-            let there = |name: &str| fs::symlink_metadata(folder.join(name)).is_ok();
-            let needed = there(FAILED) && !there(RESTORED);
-            if (rank < most && !old) || folder == current || needed || unsettled(&run_id) {
+            if (rank < most && !old) || folder == current || unsettled(&run_id) {
                 continue;
             }
             let Ok(_lock) = open_locked(&folder, |file| Ok(file.try_lock()?)) else {
                 continue;
             };
+            let there = |mark: &str| folder.join(mark).symlink_metadata().is_ok();
+            // Under the lock: a restore may have ended just now.
+            if there(FAILED) && !there(RESTORED) {
+                continue;
+            }
             let removed = fs::remove_file(folder.join(MANIFEST))
                 .map_err(|error| format!("{}: {error}", folder.display()))
                 .and_then(|()| copies::remove(&folder, self.side));
@@ -300,6 +293,26 @@ impl Blank {
 }
 
 impl Snapshot {
+    /// Notes that what is in here is needed. Before the first step, because a restore may be killed. On a full disk there is no
+    /// mark, and the restore goes on: it may make room.
+    pub(super) fn mark_begun(&self) {
+        let _ = self.mark(FAILED);
+    }
+
+    fn mark(&self, name: &str) -> Result<(), String> {
+        let path = self.folder.join(name);
+        let written = || -> io::Result<()> {
+            let mut options = files::read_write();
+            options.create(true).open(&path)?.sync_all()?;
+            self.lock.sync_all()
+        };
+        written().map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    pub(super) fn done(&self) -> PathBuf {
+        self.folder.join(DONE)
+    }
+
     pub(super) fn copy(&self, number: usize) -> PathBuf {
         self.folder.join(FILES).join(number.to_string())
     }

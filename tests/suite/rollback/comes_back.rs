@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Guard, bash, inodes, picture};
+use super::{Guard, bash, inodes, names, picture};
 use crate::support::Sandbox;
 
 /// A tree with everything that a folder of configuration files may hold.
@@ -299,6 +299,47 @@ fn one_that_cannot_be_put_back_does_not_keep_the_others_from_it() {
     fs::create_dir(sandbox.path("a")).unwrap();
     assert!(guard.restore() > 0);
     assert_eq!(fs::read_to_string(Path::new(&one)).unwrap(), "old");
+}
+
+/// Folders and files that nobody may change, root included, as chattr(1) +i makes them. Within the tree of one path.
+#[test]
+fn one_entry_that_cannot_be_put_back_does_not_keep_the_others_from_it() {
+    let sandbox = Sandbox::new();
+    bash(
+        &sandbox.path(""),
+        "mkdir -p conf/{a,b,f,z} elsewhere; echo old | tee conf/{a,b,f,z}/{1,2,3} elsewhere/1; ln -s ../../elsewhere/1 conf/f/0",
+    );
+    let conf = sandbox.path("conf");
+    let before = picture(&conf);
+    let guard = Guard::new(&sandbox, &[&conf]);
+    guard.capture();
+    // b is a link that stays, f takes nothing but new names: what was copied there cannot be removed.
+    bash(
+        &conf,
+        "echo new | tee {a,b,f,z}/{1,2,3}; ln -sfn gone f/0; touch a/made z/made; rm -r b; ln -s ../elsewhere b; chmod 700 z
+        chattr +i a/2 a/made; chattr +a f; chattr +i .",
+    );
+    let failed = guard.try_restore();
+    let elsewhere = fs::read_to_string(sandbox.path("elsewhere/1")).unwrap();
+    let state = ["a/1", "a/2", "a/3", "f/1", "z/1", "z/2", "z/3"]
+        .map(|name| fs::read_to_string(conf.join(name)).unwrap());
+    let left = conf.join("z/made").exists();
+    let mode = picture(&conf.join("z"));
+    bash(&conf, "chattr -i . a/2 a/made; chattr -a f");
+    let why = failed.unwrap_err().why;
+    assert!(why.contains("Operation not permitted"), "{why}");
+    assert!(why.contains(" more below "), "{why}");
+    assert_eq!(
+        state.map(|text| text.trim().to_owned()),
+        ["old", "new", "old", "new", "old", "old", "old"],
+        "{why}"
+    );
+    assert!(!left && mode.contains("z d 755"), "{mode}");
+    assert_eq!(elsewhere, "old\n", "written through a link");
+    // A person takes the attribute away, and it goes on.
+    assert!(guard.restore() > 0);
+    assert_eq!(picture(&conf), before);
+    assert_eq!(names(&sandbox.path("elsewhere")), ["1"]);
 }
 
 #[test]

@@ -200,6 +200,43 @@ fn a_capture_killed_anywhere_leaves_the_files_alone_and_no_half_snapshot() {
     });
 }
 
+/// A bound that is too short for the whole tree: each restore goes on where the last one was stopped, and what
+/// somebody has changed since then is put back again.
+#[test]
+fn a_restore_that_is_always_stopped_comes_to_its_end() {
+    let house = House::new();
+    let conf = house.sandbox.path("conf");
+    bash(
+        &house.sandbox.path(""),
+        "mkdir -p conf/sub; for n in {1..8}; do echo old >conf/$n; echo old >conf/sub/$n; done; ln -s 1 conf/link",
+    );
+    house.handler("Down", &[&conf]);
+    let before = picture(&conf);
+    let run_id = new_run("Down");
+    let folder = house.capture(&run_id).folder;
+    bash(
+        &conf,
+        "for f in * sub/*; do test -d $f || { rm $f; echo newer >$f; }; done",
+    );
+    let renames = "?rename,?renameat,?renameat2";
+    let mut at_work = 1;
+    while !killed_at(&house, renames, 6, false, "restore", &run_id) {
+        let lines = fs::read_to_string(folder.join("done")).unwrap();
+        assert_eq!(lines.lines().count(), 5 * at_work, "{lines}");
+        if at_work == 1 {
+            // One that was back already, and half a line.
+            fs::write(conf.join("1"), "changed since").unwrap();
+            fs::write(folder.join("done"), lines + "0 1 2").unwrap();
+        }
+        at_work += 1;
+        assert!(at_work < 9, "it begins from the start each time");
+    }
+    // 17 things and one again, five at a time.
+    assert_eq!(at_work, 4);
+    assert_eq!(picture(&conf), before);
+    assert!(folder.join("restored").exists());
+}
+
 /// A restore that never has the time for everything gets there all the same.
 #[test]
 fn a_restore_that_is_cut_short_goes_on_from_there() {

@@ -218,12 +218,20 @@ fn a_snapshot_says_what_it_is_and_is_nobody_elses() {
     assert_eq!(manifest["alertname"], "Down");
     assert_eq!(manifest["paths"][0]["entries"][0]["kind"], "file");
     assert_eq!(manifest["paths"][1]["entries"], Value::Array(Vec::new()));
+    // What the page says is needed stays until it is back.
+    bash(&sandbox.path(""), "mv backup/*/files/0 aside; rm x");
+    guard.try_restore().unwrap_err();
+    assert_eq!(
+        names(&folder),
+        ["done", "failed", "files", "folders", "manifest.json"]
+    );
+    let mut shown = shown_in(&folder);
+    bash(&sandbox.path(""), "mv aside $(echo backup/*/files)/0");
     guard.restore();
-    let put_back = ["done", "files", "folders", "manifest.json", "restored"];
-    assert_eq!(names(&folder), put_back);
-    // As it is where something could not be put back.
-    fs::write(folder.join("failed"), "").unwrap();
-    chmod(&folder.join("failed"), 0o600);
+    assert_eq!(
+        names(&folder),
+        ["done", "files", "folders", "manifest.json", "restored"]
+    );
     // The page says the same.
     let page = fs::read_to_string(Path::new(PROJECT).join("docs/rollback.md")).unwrap();
     let (_, table) = page
@@ -235,26 +243,21 @@ fn a_snapshot_says_what_it_is_and_is_nobody_elses() {
         .map(|line| line.split('|').skip(1).take(2).collect())
         .collect();
     rows.sort();
-    let shown = run(Command::new("find").arg(&folder).args([
-        "-mindepth",
-        "1",
-        "-maxdepth",
-        "1",
-        "-type",
-        "d",
-        "-printf",
-        " `%f/`  0%m \n",
-        "-o",
-        "-mindepth",
-        "1",
-        "-maxdepth",
-        "1",
-        "-printf",
-        " `%f`  0%m \n",
-    ]));
-    let mut found: Vec<&str> = shown.lines().collect();
-    found.sort_unstable();
-    assert_eq!(rows, found);
+    shown.extend(shown_in(&folder));
+    shown.sort();
+    shown.dedup();
+    assert_eq!(rows, shown);
+}
+
+/// What is in a snapshot's folder, as the page has it.
+fn shown_in(folder: &Path) -> Vec<String> {
+    let top = ["-mindepth", "1", "-maxdepth", "1"];
+    let shown = run(Command::new("find")
+        .arg(folder)
+        .args(top)
+        .args(["-type", "d", "-printf", " `%f/`  0%m \n"])
+        .args(["-o", "-printf", " `%f`  0%m \n"]));
+    shown.lines().map(str::to_owned).collect()
 }
 
 #[test]
@@ -447,6 +450,28 @@ fn old_ones_go_and_not_those_of_unsettled_runs() {
     assert_eq!(kept(&sandbox.path("backup")), expected);
 }
 
+/// The page names that folder, and there is no other copy.
+#[test]
+fn what_could_not_be_put_back_is_kept_until_it_is() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("place/x", "old");
+    let guard = Guard::new(&sandbox, &[&file]);
+    let folder = guard.capture();
+    aged(&folder, Duration::from_secs(9 * DAY));
+    bash(&sandbox.path(""), "mv place away; echo old >x");
+    guard.try_restore().unwrap_err();
+    let keep = Keep {
+        most: 1,
+        age: Duration::from_secs(DAY),
+    };
+    once_more(&sandbox, "Down", keep, &[]);
+    assert!(kept(&guard.backup).contains(&guard.run));
+    // By hand, as docs/rollback.md has it.
+    fs::write(folder.join("restored"), "").unwrap();
+    let last = once_more(&sandbox, "Down", keep, &[]);
+    assert_eq!(kept(&guard.backup), [last]);
+}
+
 #[test]
 fn the_last_one_is_kept_even_if_the_clock_says_otherwise() {
     let sandbox = Sandbox::new();
@@ -515,7 +540,7 @@ fn what_a_killed_capture_left_goes_and_one_at_work_stays() {
     let backup = sandbox.path("backup");
     bash(
         &backup,
-        "umask 77; mkdir -p 5-A/files/0/deep 6-A/files 7-A; echo x >5-A/files/0/deep/x; echo x >6-A/manifest.new",
+        "umask 77; mkdir -p 5-A/files/0/deep 6-A/files 7-A; echo x >5-A/files/0/deep/x; echo x >6-A/manifest.new; echo x >7-A/done; touch 7-A/failed",
     );
     bash(&backup, "chmod 0 5-A/files/0/deep");
     let working = fs::File::open(backup.join("6-A")).unwrap();

@@ -1,7 +1,7 @@
 //! A real healer, a real sudo: what each side takes, and what neither does.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -192,6 +192,47 @@ fn roots_part_alone_is_no_snapshot_of_a_run() {
     fs::write(&roots, "by hand").unwrap();
     assert_eq!(house.healer("restore", &run_id, &[]), "nothing");
     assert_eq!(fs::read_to_string(&roots).unwrap(), "by hand");
+}
+
+/// The run is settled, `reset` and forgotten, and root's side has the only copy.
+#[test]
+fn both_sides_keep_what_could_not_be_put_back() {
+    let house = House::new();
+    house.configure("HEAL_BACKUP_KEEP=1,30d\n");
+    // Where root cannot tell what is in flight, it keeps everything.
+    let state = house.sandbox.path("state");
+    chown(&state, Some(0), Some(0)).unwrap();
+    self_heal::sys::state::file::Store::open(&state).unwrap();
+    bash(&state, &format!("chown -R {HEALER}:{HEALER} ."));
+    let roots = house.file("etc/main.conf", "old");
+    house.handler("Down", &[&roots]);
+    let failed = new_run("Down");
+    house.healer("capture", &failed, &[&roots]);
+    bash(&house.sandbox.path(""), "mv etc away");
+    let said = house.healer("restore", &failed, &[]);
+    assert!(said.contains("main.conf: its folder is gone"), "{said}");
+    bash(
+        &house.sandbox.path(""),
+        "mv away etc; echo newer >etc/main.conf",
+    );
+    let backup = house.sandbox.path("backup");
+    let folders = names(&backup);
+    for name in &folders {
+        assert!(backup.join(name).join("failed").exists(), "{name}");
+    }
+    let roots_own = || -> Vec<String> {
+        let own = |name: &String| fs::metadata(backup.join(name)).unwrap().uid() == 0;
+        names(&backup).into_iter().filter(own).collect()
+    };
+    for _ in 0..3 {
+        house.healer("capture", &new_run("Down"), &[&roots]);
+    }
+    let kept = roots_own();
+    assert!(kept.len() == 2 && kept.contains(&folders[0]), "{kept:?}");
+    assert_eq!(house.healer("restore", &failed, &[]), "restored 1");
+    house.healer("capture", &new_run("Down"), &[&roots]);
+    let kept = roots_own();
+    assert!(kept.len() == 1 && !kept.contains(&folders[0]), "{kept:?}");
 }
 
 #[test]
