@@ -11,7 +11,7 @@
 //! | `judge` | plain `std` | files, processes, environment, network, clocks, `nix`, `serde_json`, `wire`, `sys`, `cli` |
 //! | `wire` | `judge`, `httparse`, `serde`, `serde_json`, `sha2` | files, processes, environment, network, clocks, `nix`, `sys`, `cli` |
 //! | `sys` | `judge`'s types, `wire`'s records, `nix`, `syslog`, `std` | `wire::{http, notification, report}`, `heal`, `serve`, `deliver`, `paging`, `operator`, `guard`, `cli` |
-//! | `heal`, `serve`, `ready`, `paging`, `deliver`, `operator`, `guard` | all three | raw files and processes |
+//! | `heal`, `serve`, `ready`, `scrape`, `paging`, `deliver`, `operator`, `guard` | all three | raw files and processes |
 //! | `cli` | everything above, `anyhow`, `lexopt` | judging anything itself |
 //!
 //! A test holds this table to the code.
@@ -24,6 +24,7 @@ pub mod judge;
 pub mod operator;
 pub mod paging;
 pub mod ready;
+pub mod scrape;
 pub mod serve;
 pub mod sys;
 pub mod wire;

@@ -9,6 +9,7 @@ use crate::heal::{self, Healer};
 use crate::judge::delivery::EventName;
 use crate::paging;
 use crate::ready;
+use crate::scrape;
 use crate::sys::accounts::Accounts;
 use crate::sys::connection::{self, Connection, Read, Unread};
 use crate::sys::log::Log;
@@ -17,10 +18,10 @@ use crate::sys::signals::{self, Signals};
 use crate::sys::spool::Spool;
 use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
-use crate::sys::{clock, counters, handler, identity, inherited, settings, token};
+use crate::sys::{clock, handler, identity, inherited, settings, token};
 use crate::wire::config::{self, Config};
 use crate::wire::counters::Counters;
-use crate::wire::exposition::{self, Gauges};
+use crate::wire::exposition;
 use crate::wire::http::{self, Head, Method, Progress, Reader, Refusal, Request, Response, Status};
 use crate::wire::notification::{self, Notification};
 use crate::wire::report;
@@ -312,37 +313,11 @@ impl Session {
         if let Some(refusal) = self.misconfigured() {
             return Response::error(&refusal);
         }
-        let gathered = Store::open(&self.config.state_dir)
-            .and_then(|store| Ok((store.list()?, store.host()?, store.pauses())))
+        let text = Store::open(&self.config.state_dir)
             .map_err(|error| error.to_string())
-            .and_then(|(records, host, pauses)| {
-                let waiting = deliver::waiting(&self.config)?;
-                counters::all(&self.config.state_dir)
-                    .map(|counters| (records, host, pauses, waiting, counters))
-                    .map_err(|error| format!("metrics: {error}"))
-            });
-        match gathered {
-            Ok((records, host, pauses, waiting, counters)) => {
-                let mut gauges = Gauges {
-                    // Pauses that cannot be read hold everything back.
-                    paused: pauses.map_or(1, |pauses| pauses.current(clock::now()).count() as u64),
-                    ..Gauges::default()
-                };
-                for (_, record) in &records {
-                    if record.breaker_open() {
-                        *gauges
-                            .breakers_open
-                            .entry(record.alertname.clone())
-                            .or_default() += 1;
-                    }
-                    gauges.in_flight += u64::from(record.in_flight.is_some());
-                    gauges.escalations_pending += record.owed.len() as u64;
-                }
-                gauges.escalations_pending += host.map_or(0, |host| host.owed.len()) as u64;
-                gauges.escalations_pending += waiting.all() as u64;
-                let text = exposition::render(&counters, &gauges, VERSION);
-                Response::new(Status::Ok200, exposition::CONTENT_TYPE, text)
-            }
+            .and_then(|store| scrape::exposition(&self.config, &store, VERSION));
+        match text {
+            Ok(text) => Response::new(Status::Ok200, exposition::CONTENT_TYPE, text),
             Err(why) => Response::error(&Refusal::new(Status::ServiceUnavailable503, why)),
         }
     }

@@ -6,10 +6,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access};
-
 use crate::judge::AlertName;
-use crate::sys::{files, handler};
+use crate::sys::{files, handler, viewpoint};
 use crate::wire::directives::{self, Directives};
 use crate::wire::records::hex_digest;
 
@@ -109,7 +107,7 @@ pub fn names(folder: &Path) -> io::Result<Vec<AlertName>> {
         let name = match file.strip_suffix(".sh") {
             Some(name) => name,
             // A program is known by its mode; a README is none.
-            None if access(&entry.path(), AccessFlags::X_OK).is_ok() => file,
+            None if viewpoint::may_run(&entry.path()) => file,
             None => continue,
         };
         names.extend(AlertName::new(name));
@@ -165,7 +163,9 @@ fn program(folder: &Path, path: &Path) -> Result<(PathBuf, Vec<u8>), String> {
     }
     let meta = fs::metadata(&real).map_err(|e| at(&e.to_string()))?;
     judge_file(&meta).map_err(|why| at(&why))?;
-    access(&real, AccessFlags::X_OK).map_err(|_| at("is not executable: chmod 0755"))?;
+    if !viewpoint::may_run(&real) {
+        return Err(at("is not executable: chmod 0755"));
+    }
     let bytes = fs::read(&real).map_err(|e| at(&format!("cannot be read: {e}")))?;
     Ok((real, bytes))
 }

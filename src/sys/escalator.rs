@@ -8,12 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::unistd::{AccessFlags, access};
-
 use crate::judge::delivery::EventName;
-use crate::sys::files;
 use crate::sys::handler::{self, Invocation, Running};
 use crate::sys::spool::{Journal, Spool};
+use crate::sys::{files, viewpoint};
 use crate::wire::environment::PATH;
 use crate::wire::spool::{self, ROOMS};
 
@@ -174,8 +172,9 @@ fn inspect(path: &Path) -> Result<String, String> {
     if meta.mode() & 0o6000 != 0 {
         return Err(at("has a set-id bit: escalators run as the healer"));
     }
-    access(&real, AccessFlags::X_OK)
-        .map_err(|_| at("may not be executed by this account: chmod 0755"))?;
+    if !viewpoint::may_run(&real) {
+        return Err(at("may not be executed by this account: chmod 0755"));
+    }
     path.to_str()
         .map(str::to_owned)
         .ok_or_else(|| at("its path is no UTF-8"))

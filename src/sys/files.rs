@@ -11,6 +11,8 @@ use nix::fcntl::OFlag;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access, geteuid};
 
+use crate::sys::viewpoint;
+
 /// Opens for reading, following no link in the last place.
 pub fn read_only() -> OpenOptions {
     let mut options = File::options();
@@ -109,9 +111,9 @@ pub fn full(path: &Path) -> bool {
     })
 }
 
-/// Root and the current account are trusted, nobody else.
+/// Root and the account whose [`viewpoint`] it is (the current one, as a rule) are trusted, nobody else.
 pub fn owner_is_trusted(meta: &Metadata) -> Result<(), String> {
-    let us = geteuid().as_raw();
+    let us = viewpoint::uid();
     if meta.uid() == 0 || meta.uid() == us {
         return Ok(());
     }

@@ -29,4 +29,6 @@ pub mod slots;
 pub mod snapshot;
 pub mod spool;
 pub mod state;
+pub mod terminal;
 pub mod token;
+pub mod viewpoint;

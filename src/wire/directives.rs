@@ -37,6 +37,8 @@ pub struct Directives {
     pub retry_delay: Option<Duration>,
     /// `mode`.
     pub mode: Option<Mode>,
+    /// `compat`: whose variables the handler gets beside its own.
+    pub compat: Option<Compat>,
     /// `snapshot`, in the order given: absolute, normal paths, none of them inside another one, at most 32.
     pub snapshot: Vec<PathBuf>,
 }
@@ -47,6 +49,78 @@ pub enum Mode {
     /// Judge and record everything, run nothing.
     Observe,
 }
+
+/// Another program's ways that a handler was written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compat {
+    /// prometheus-am-executor: the variables `AMX_*`, for the one alert.
+    Amx,
+}
+
+/// A directive, for documentation.
+#[derive(Clone, Copy, Debug)]
+pub struct Directive {
+    /// The word before `=`.
+    pub name: &'static str,
+    /// As it is written.
+    pub example: &'static str,
+    /// Which values, in words.
+    pub takes: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+/// Every directive, in the order of the documentation.
+pub const DIRECTIVES: [Directive; 8] = [
+    Directive {
+        name: "timeout",
+        example: "timeout=120s",
+        takes: "1s to 1d",
+        meaning: "how long it may run",
+    },
+    Directive {
+        name: "lock",
+        example: "lock=instance",
+        takes: "`alert`, `instance`",
+        meaning: "which runs exclude each other; `alert` by default",
+    },
+    Directive {
+        name: "settle",
+        example: "settle=10m",
+        takes: "0 to 7d",
+        meaning: "how long a heal has to show its effect",
+    },
+    Directive {
+        name: "max-attempts",
+        example: "max-attempts=2",
+        takes: "1 to 100",
+        meaning: "failures, or heals without effect, that open the breaker",
+    },
+    Directive {
+        name: "retry-delay",
+        example: "retry-delay=1m",
+        takes: "0 to 1d",
+        meaning: "from a failure to the next attempt",
+    },
+    Directive {
+        name: "mode",
+        example: "mode=observe",
+        takes: "`observe`",
+        meaning: "everything is judged and recorded, nothing is run",
+    },
+    Directive {
+        name: "compat",
+        example: "compat=amx",
+        takes: "`amx`",
+        meaning: "it gets the variables `AMX_*` of prometheus-am-executor too, for its one alert",
+    },
+    Directive {
+        name: "snapshot",
+        example: "snapshot=/etc/nginx/nginx.conf",
+        takes: "an absolute path; may be repeated, up to 32 times",
+        meaning: "the file or folder is put back as it was when the handler fails",
+    },
+];
 
 /// Which runs of one handler exclude each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,10 +154,12 @@ impl Directives {
                 span(value, Duration::ZERO..=DAY),
             ),
             "mode" => put(&mut self.mode, key, mode(value)),
+            "compat" => put(&mut self.compat, key, compat(value)),
             "snapshot" => self.add_snapshot(value),
             _ => Err(format!(
-                "{} is no directive; there are timeout, lock, settle, max-attempts, retry-delay, mode and snapshot",
-                quote(key)
+                "{} is no directive; there are {}",
+                quote(key),
+                DIRECTIVES.map(|directive| directive.name).join(", ")
             )),
         }
     }
@@ -204,6 +280,13 @@ fn mode(text: &str) -> Result<Mode, String> {
     match text {
         "observe" => Ok(Mode::Observe),
         _ => Err(format!("{} is not observe", quote(text))),
+    }
+}
+
+fn compat(text: &str) -> Result<Compat, String> {
+    match text {
+        "amx" => Ok(Compat::Amx),
+        _ => Err(format!("{} is not amx", quote(text))),
     }
 }
 

@@ -42,6 +42,7 @@ const RULES: &[Rule] = &[
             "crate::heal",
             "crate::serve",
             "crate::ready",
+            "crate::scrape",
             "crate::deliver",
             "crate::paging",
             "crate::operator",
@@ -62,6 +63,7 @@ const RULES: &[Rule] = &[
             "crate::heal",
             "crate::serve",
             "crate::ready",
+            "crate::scrape",
             "crate::deliver",
             "crate::paging",
             "crate::operator",
@@ -79,6 +81,7 @@ const RULES: &[Rule] = &[
             "crate::heal",
             "crate::serve",
             "crate::ready",
+            "crate::scrape",
             "crate::deliver",
             "crate::paging",
             "crate::operator",
@@ -89,7 +92,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         who: &[
-            "heal", "serve", "ready", "deliver", "paging", "operator", "guard",
+            "heal", "serve", "ready", "scrape", "deliver", "paging", "operator", "guard",
         ],
         never: &[
             "std::fs",
@@ -103,24 +106,24 @@ const RULES: &[Rule] = &[
     },
     Rule {
         who: &[
-            "judge", "wire", "heal", "serve", "ready", "deliver", "paging", "operator", "guard",
-            "cli", "main", "lib",
+            "judge", "wire", "heal", "serve", "ready", "scrape", "deliver", "paging", "operator",
+            "guard", "cli", "main", "lib",
         ],
         never: &["nix", "syslog", "libc"],
         but: &[],
     },
     Rule {
         who: &[
-            "judge", "sys", "heal", "serve", "ready", "deliver", "paging", "operator", "guard",
-            "cli", "main", "lib",
+            "judge", "sys", "heal", "serve", "ready", "scrape", "deliver", "paging", "operator",
+            "guard", "cli", "main", "lib",
         ],
         never: &["httparse", "serde", "serde_json", "sha2"],
         but: &[],
     },
     Rule {
         who: &[
-            "judge", "wire", "sys", "heal", "serve", "ready", "deliver", "paging", "operator",
-            "guard", "main", "lib",
+            "judge", "wire", "sys", "heal", "serve", "ready", "scrape", "deliver", "paging",
+            "operator", "guard", "main", "lib",
         ],
         never: &["anyhow", "lexopt"],
         but: &[],

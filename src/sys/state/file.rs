@@ -149,12 +149,17 @@ impl Store {
             .collect())
     }
 
-    /// Every record with its key, in no order; `None` for one that is damaged. Takes no lock.
+    /// Every record with its key, in no order; `None` for one that is damaged. Takes no lock. Where nothing was ever
+    /// kept, there is none.
     pub fn list_all(&self) -> Result<Vec<(String, Option<Record>)>, StateError> {
         let folder = self.records();
         let fail = |error| StateError::new(&folder, "list", error);
         let mut records = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(fail)? {
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            other => Some(other.map_err(fail)?),
+        };
+        for entry in entries.into_iter().flatten() {
             let name = entry.map_err(fail)?.file_name();
             let Some(key) = name.to_str().filter(|name| !name.starts_with('.')) else {
                 continue;

@@ -13,6 +13,7 @@ fn all_of_them() {
                   #self-heal: max-attempts=2\n  #\t self-heal:retry-delay=1m\r\nset -eu\n# a comment\necho self-heal: x\n";
     let expected = Directives {
         mode: None,
+        compat: None,
         snapshot: Vec::new(),
         timeout: Some(2 * MINUTE),
         lock: Some(LockScope::Instance),

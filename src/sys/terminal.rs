@@ -1,0 +1,16 @@
+//! What standard output is, for commands that show more to a person than to a pipe.
+
+use std::env;
+use std::io::IsTerminal;
+
+/// Whether standard output is a terminal.
+pub fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Whether colours are wanted: a terminal that has them (`TERM`, not `dumb`), unless `NO_COLOR` is set to anything
+/// (no-color.org).
+pub fn wants_colours() -> bool {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_some_and(|term| term != "dumb")
+}
