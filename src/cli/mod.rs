@@ -7,8 +7,9 @@ mod help;
 mod pause;
 mod reset;
 mod resume;
+mod status;
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -16,6 +17,8 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::operator::{Refused, Said};
 use crate::serve::{self, BROKEN, MISUSED, VERSION};
+use crate::sys::terminal;
+use crate::wire::paint::Paint;
 
 /// The exit code of a command that went well and whose answer is no: nothing matched, nothing was to do.
 pub const NO: u8 = 1;
@@ -59,6 +62,7 @@ pub const COMMANDS: &[Command] = &[
             Ok(serve::serve())
         },
     },
+    status::COMMAND,
     pause::COMMAND,
     resume::COMMAND,
     reset::COMMAND,
@@ -142,6 +146,18 @@ impl std::fmt::Display for Misused {
 
 impl std::error::Error for Misused {}
 
+/// Nobody reads standard output any more: the command ends, and went well.
+#[derive(Debug)]
+struct SeenEnough;
+
+impl std::fmt::Display for SeenEnough {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nobody reads standard output any more")
+    }
+}
+
+impl std::error::Error for SeenEnough {}
+
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let mut args = Parser::from_env();
@@ -153,7 +169,10 @@ pub fn main() -> ExitCode {
         Some(command) if asks_for_help(&error) => say(&help::of(command)),
         _ => Err(error),
     });
-    ended.unwrap_or_else(|error| complain(command, &error))
+    ended.unwrap_or_else(|error| match error.is::<SeenEnough>() {
+        true => ExitCode::SUCCESS,
+        false => complain(command, &error),
+    })
 }
 
 /// The command that the first argument names.
@@ -218,11 +237,7 @@ fn once(value: &mut Option<String>, option: &str, args: &mut Parser) -> anyhow::
 
 /// Shows what an operator's command came to.
 fn tell(came: Result<Said, Refused>) -> anyhow::Result<ExitCode> {
-    let said = match came {
-        Ok(said) => said,
-        Err(Refused::Misused(why)) => return Err(Misused(why).into()),
-        Err(failed) => return Err(failed.into()),
-    };
+    let said = came.map_err(refusal)?;
     for warning in &said.warnings {
         // The answer matters more.
         let _ = writeln!(std::io::stderr(), "self-heal: {warning}");
@@ -231,10 +246,29 @@ fn tell(came: Result<Said, Refused>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if said.done { 0 } else { NO }))
 }
 
-/// Writes this to standard output.
+/// Why an operator's command was refused, with its exit code to come.
+fn refusal(refused: Refused) -> anyhow::Error {
+    match refused {
+        Refused::Misused(why) => Misused(why).into(),
+        Refused::Failed(_) => refused.into(),
+    }
+}
+
+/// Colours, if standard output wants them.
+fn paint() -> Paint {
+    Paint {
+        colours: terminal::wants_colours(),
+    }
+}
+
+/// Writes this to standard output. A reader who has seen enough (`| head`) ends the command, and that is no error.
 fn say(text: &str) -> anyhow::Result<ExitCode> {
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .context("cannot write to standard output")?;
-    Ok(ExitCode::SUCCESS)
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(SeenEnough.into()),
+        other => {
+            other.context("cannot write to standard output")?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
 }

@@ -601,7 +601,7 @@ fn close_admitted(record: &mut Record, limits: &Limits, now: Time, notes: &mut V
 }
 
 /// When every window admits one more run; `None` when they all do now.
-fn limits_free_at(runs: &[Time], limits: &Limits, now: Time) -> Option<Time> {
+pub(super) fn limits_free_at(runs: &[Time], limits: &Limits, now: Time) -> Option<Time> {
     let full = limits.run_limits.iter().filter_map(|limit| {
         let within = || {
             runs.iter()

@@ -14,6 +14,7 @@ pub mod pauses;
 pub mod record;
 pub mod reset;
 pub mod run_id;
+pub mod standing;
 pub mod storm;
 pub mod time;
 pub mod verdict;

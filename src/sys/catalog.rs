@@ -93,6 +93,15 @@ pub fn find(folder: &Path, name: &AlertName) -> Lookup {
     Lookup::Missing
 }
 
+/// What the handler of this name asks for, safe or not; `None` where there is none, or nothing that can be read. For
+/// showing what holds, not for running anything.
+pub fn directives(folder: &Path, name: &AlertName) -> Option<Directives> {
+    let script = folder.join(format!("{name}.sh"));
+    let found = files::read_bytes(&script, LARGEST);
+    let bytes = found.or_else(|_| files::read_bytes(&folder.join(name.as_str()), LARGEST));
+    directives::parse(&bytes.ok()?).ok()
+}
+
 /// The names that have a handler, safe or not, sorted.
 pub fn names(folder: &Path) -> io::Result<Vec<AlertName>> {
     let mut names = Vec::new();

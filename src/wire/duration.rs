@@ -49,6 +49,24 @@ pub fn show(span: Duration) -> String {
     out
 }
 
+/// About how long, for a person: the two longest units, `2d4h`, `3h12m`, `45s`; what is below a second is `0s`.
+pub fn rough(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (long, short) = match seconds {
+        0..60 => (1, 1),
+        60..600 => (60, 1),
+        600..3_600 => (60, 60),
+        3_600..86_400 => (3_600, 60),
+        _ => (86_400, 3_600),
+    };
+    let kept = if seconds < long * 10 || long == 3_600 {
+        seconds / short * short
+    } else {
+        seconds / long * long
+    };
+    show(Duration::from_secs(kept))
+}
+
 fn sum(text: &str) -> Option<u64> {
     let mut total = 0_u64;
     let mut rest = text;
@@ -71,6 +89,24 @@ fn sum(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn about_how_long() {
+        for (seconds, shown) in [
+            (0, "0s"),
+            (59, "59s"),
+            (61, "1m1s"),
+            (599, "9m59s"),
+            (601, "10m"),
+            (3_599, "59m"),
+            (3_661, "1h1m"),
+            (86_399, "23h59m"),
+            (90_061, "1d1h"),
+            (950_400, "11d"),
+        ] {
+            assert_eq!(rough(Duration::from_secs(seconds)), shown, "{seconds}");
+        }
+    }
 
     #[test]
     fn what_people_write() {

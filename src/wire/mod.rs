@@ -24,5 +24,6 @@ pub(crate) mod quote;
 pub mod records;
 pub mod report;
 pub mod spool;
+pub mod status;
 pub mod timestamp;
 pub mod token;

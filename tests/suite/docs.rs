@@ -72,7 +72,7 @@ fn cells(row: &str) -> Vec<String> {
 }
 
 /// The word between the backquotes of a cell.
-fn word(cell: &str) -> String {
+pub fn word(cell: &str) -> String {
     let bare = cell
         .strip_prefix('`')
         .and_then(|rest| rest.strip_suffix('`'));

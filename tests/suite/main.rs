@@ -33,6 +33,7 @@ mod shipped;
 mod spawners;
 mod spool;
 mod stage;
+mod status;
 mod stopping;
 mod storage;
 mod support;

@@ -733,7 +733,7 @@ fn root_makes_no_state_folder_that_the_healer_could_not_use() {
 }
 
 /// The executable by an account that has nothing here.
-fn stranger(sandbox: &Sandbox) -> Command {
+pub fn stranger(sandbox: &Sandbox) -> Command {
     as_root();
     let program = sandbox.path("program");
     if !program.exists() {
