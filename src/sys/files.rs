@@ -4,7 +4,7 @@
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
@@ -54,23 +54,46 @@ pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
+/// How many links are followed on the way to one file, as the kernel has it (path_resolution(7)).
+const MOST_LINKS: u32 = 40;
+
 /// The real path of `path` if nobody but root and the current account can change it or any folder on
 /// its way, else the reason. A folder that others may write to is accepted on the way when it is sticky and the
-/// next step belongs to root or the current account: nobody else can swap that (inode(7), S_ISVTX).
+/// next step belongs to root or the current account: nobody else can swap that (inode(7), S_ISVTX). Every step is
+/// looked at once, those behind each link too.
 pub fn trusted(path: &Path) -> Result<PathBuf, String> {
-    let real = std::fs::canonicalize(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    for way in [path, real.as_path()] {
-        for step in way.ancestors().collect::<Vec<_>>().into_iter().rev() {
-            if step.as_os_str().is_empty() {
-                continue;
-            }
-            let meta =
-                std::fs::symlink_metadata(step).map_err(|e| format!("{}: {e}", step.display()))?;
-            step_is_trusted(&meta, step == real)
-                .map_err(|why| format!("{} {why}", step.display()))?;
+    let at = |error: io::Error| format!("{}: {error}", path.display());
+    let whole = std::path::absolute(path).map_err(at)?;
+    let mut ahead: Vec<PathBuf> = steps(&whole);
+    let (mut real, mut links) = (PathBuf::new(), 0);
+    while let Some(step) = ahead.pop() {
+        if step == Path::new("..") {
+            real.pop();
+            continue;
         }
+        let here = real.join(step);
+        let meta = std::fs::symlink_metadata(&here).map_err(at)?;
+        step_is_trusted(&meta, ahead.is_empty())
+            .map_err(|why| format!("{} {why}", here.display()))?;
+        if !meta.is_symlink() {
+            real = here;
+            continue;
+        }
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(at(io::Error::from_raw_os_error(nix::libc::ELOOP)));
+        }
+        ahead.extend(steps(&std::fs::read_link(&here).map_err(at)?));
     }
     Ok(real)
+}
+
+/// The steps of a path, the first one last. That of an absolute path is `/`, which leads there from anywhere.
+fn steps(path: &Path) -> Vec<PathBuf> {
+    let steps = path.components().filter(|step| *step != Component::CurDir);
+    let mut steps: Vec<PathBuf> = steps.map(|step| PathBuf::from(step.as_os_str())).collect();
+    steps.reverse();
+    steps
 }
 
 fn step_is_trusted(meta: &Metadata, last: bool) -> Result<(), String> {
@@ -257,6 +280,27 @@ mod tests {
         fs::set_permissions(&top, fs::Permissions::from_mode(0o1777)).unwrap();
         assert!(trusted(&inner).is_ok());
         assert!(trusted(&top).is_err());
+        fs::remove_dir_all(&top).unwrap();
+    }
+
+    #[test]
+    fn a_link_that_others_could_swap_is_found_between_two_that_they_could_not() {
+        let top = folder("links");
+        let (open, real) = (top.join("open"), top.join("real"));
+        for (folder, mode) in [(&open, 0o777), (&real, 0o755)] {
+            fs::create_dir(folder).unwrap();
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        symlink("../real/.", open.join("second")).unwrap();
+        symlink("open/./second", top.join("first")).unwrap();
+        let why = trusted(&top.join("first")).unwrap_err();
+        assert!(why.contains("open is writable"), "{why}");
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
+        let found = trusted(&top.join("first"));
+        assert_eq!(found, Ok(fs::canonicalize(&real).unwrap()));
+        symlink("loop", top.join("loop")).unwrap();
+        let why = trusted(&top.join("loop")).unwrap_err();
+        assert!(why.contains("symbolic links"), "{why}");
         fs::remove_dir_all(&top).unwrap();
     }
 
