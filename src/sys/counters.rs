@@ -19,11 +19,17 @@ fn folder(state: &Path) -> PathBuf {
 
 /// Adds to the counters of one alertname, or of the host.
 pub fn add(state: &Path, name: Option<&AlertName>, more: &Counters) -> io::Result<()> {
-    files::make_folder(&folder(state), 0o700)?;
     let path = folder(state).join(name.map_or(HOST, AlertName::as_str));
-    let file = files::read_write().create(true).open(path)?;
+    let open = || files::read_write().create(true).open(&path);
+    let file = match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            files::make_folder(&folder(state), 0o700)?;
+            open()?
+        }
+        other => other?,
+    };
     files::lock(&file)?;
-    let mut text = Vec::new();
+    let mut text = files::room(files::length(&file));
     (&file).read_to_end(&mut text)?;
     let mut counters = Counters::from_text(&text);
     counters.add(more);

@@ -192,12 +192,25 @@ pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut bytes = Vec::new();
+    let size = file.metadata()?.len().min(most);
+    let mut bytes = room(size);
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         return Err(io::Error::other(format!("larger than {most} bytes")));
     }
     Ok(bytes)
+}
+
+/// The content of a file of the kernel's (proc(5)), which has no size: read in one piece, as a rule.
+pub fn read_of_kernel(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(4096);
+    File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Empty, with room for so many bytes and the look behind them: else std reads in small steps.
+pub fn room(size: u64) -> Vec<u8> {
+    Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(64))
 }
 
 /// How long a file is now; 0 where that cannot be told.

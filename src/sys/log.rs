@@ -2,7 +2,7 @@
 //! connection. A channel that fails is said on the others and never stands in the way of anything.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
@@ -62,7 +62,12 @@ impl Log {
             failures: Vec::new(),
         };
         let path = folder.join("listener.log");
-        let opened = files::make_folder(folder, 0o750).and_then(|()| files::open_log(&path));
+        let opened = match files::open_log(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                files::make_folder(folder, 0o750).and_then(|()| files::open_log(&path))
+            }
+            other => other,
+        };
         match opened {
             Ok(file) => log.file = Some(file),
             Err(error) => log.failed(FILE, &format!("HEAL_LOG_DIR {}: {error}", folder.display())),

@@ -10,6 +10,8 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
 
+use crate::sys::files;
+
 mod ending;
 
 pub use ending::end;
@@ -75,7 +77,7 @@ pub(super) struct Stat {
 
 impl Stat {
     pub(super) fn of(pid: i32) -> io::Result<Stat> {
-        let content = std::fs::read(format!("/proc/{pid}/stat"))?;
+        let content = files::read_of_kernel(&format!("/proc/{pid}/stat"))?;
         Stat::parse(pid, &content).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidData,

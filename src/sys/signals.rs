@@ -15,6 +15,8 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
+use crate::sys::files;
+
 /// The longest that [`Signals::wait`] rests, in milliseconds. A SIGCHLD can be lost to another thread, or merged with
 /// one that was read already (signal(7): standard signals do not queue), so whoever waits looks again this often.
 const LONGEST_REST: u8 = 100;
@@ -84,8 +86,8 @@ impl Signals {
 /// # Errors
 /// `/proc/self/status` cannot be read or has no `SigIgn` line.
 pub fn child_ignored() -> io::Result<bool> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let ignored = status
+    let status = files::read_of_kernel("/proc/self/status")?;
+    let ignored = String::from_utf8_lossy(&status)
         .lines()
         .find_map(|line| line.strip_prefix("SigIgn:"))
         .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())

@@ -138,7 +138,14 @@ pub fn decode<T: Kept>(copy: &[u8]) -> Copy<T> {
     whole(copy).unwrap_or(Copy::Damaged)
 }
 
-fn whole<T: Kept>(copy: &[u8]) -> Option<Copy<T>> {
+/// How long a copy is that begins so, its first line included; `None` if that is no beginning of one.
+pub fn length(beginning: &[u8]) -> Option<usize> {
+    let (start, length, _) = header(beginning)?;
+    start.checked_add(length)
+}
+
+/// Where the second line begins, its length, its digest.
+fn header(copy: &[u8]) -> Option<(usize, usize, &str)> {
     let line_end = copy.iter().take(128).position(|byte| *byte == b'\n')?;
     let header = std::str::from_utf8(copy.get(..line_end)?).ok()?;
     let mut words = header.split(' ');
@@ -147,9 +154,14 @@ fn whole<T: Kept>(copy: &[u8]) -> Option<Copy<T>> {
     }
     let length: usize = words.next()?.parse().ok()?;
     let digest = words.next()?;
-    let start = line_end.checked_add(1)?;
+    words.next().is_none().then_some(())?;
+    Some((line_end.checked_add(1)?, length, digest))
+}
+
+fn whole<T: Kept>(copy: &[u8]) -> Option<Copy<T>> {
+    let (start, length, digest) = header(copy)?;
     let body = copy.get(start..start.checked_add(length)?)?;
-    if words.next().is_some() || hex_digest(body) != digest {
+    if hex_digest(body) != digest {
         return None;
     }
     let body = std::str::from_utf8(body).ok()?.strip_suffix('\n')?;

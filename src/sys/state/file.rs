@@ -34,12 +34,16 @@ impl Store {
     /// means that nothing may run; a reserve or a file of the pauses that cannot be made is no error.
     pub fn open(folder: &Path) -> Result<Store, StateError> {
         let fail = |doing| move |error| StateError::new(folder, doing, error);
-        files::make_folder(folder, 0o700).map_err(fail("make the state folder"))?;
+        if !folder.exists() {
+            files::make_folder(folder, 0o700).map_err(fail("make the state folder"))?;
+        }
         files::trusted(folder)
             .map_err(io::Error::other)
             .map_err(fail("trust the state folder"))?;
         let store = Store::at(folder);
-        files::make_folder(&store.records(), 0o700).map_err(fail("make a folder in"))?;
+        if !store.records().exists() {
+            files::make_folder(&store.records(), 0o700).map_err(fail("make a folder in"))?;
+        }
         if !store.reserve().exists() {
             let _ = Reserve::prepare(&store.reserve());
         }
