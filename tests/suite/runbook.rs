@@ -61,15 +61,12 @@ const CASES: &[Case] = &[
         fill(&s.path("log/filler"));
     }),
     ("history: …", |s| {
-        fs::create_dir(s.path("state/history.jsonl")).unwrap()
+        fs::remove_file(s.path("state/history.jsonl")).unwrap();
+        fs::create_dir(s.path("state/history.jsonl")).unwrap();
     }),
-    ("metrics: …", |s| {
-        s.write("state/metrics", "");
-    }),
+    ("metrics: …", |s| in_place_of(&s.path("state/metrics"))),
     ("log …: …", |s| in_place_of(&s.path("log"))),
-    ("spool: …", |s| {
-        s.write("state/spool", "");
-    }),
+    ("spool: …", |s| in_place_of(&s.path("state/spool"))),
     ("pages refused for good: …", |s| escalator(s, 100)),
     ("pages damaged in the spool: …", |s| {
         escalator(s, 0);
