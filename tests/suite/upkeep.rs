@@ -63,7 +63,7 @@ fn a_state_that_was_copied_and_put_back_goes_on() {
                 "while pgrep -u healer -x self-heal >/dev/null; do sleep 1; done\n",
                 "",
             ),
-            ("/var/tmp/self-heal.tar.gz", &archive),
+            ("/root/self-heal.tar.gz", &archive),
             ("--directory=/ ", &format!("--directory={top} ")),
             ("etc/self-heal ", "self-heal.conf "),
             ("etc/sudoers.d/healer ", "allowed.txt "),
@@ -79,7 +79,7 @@ fn a_state_that_was_copied_and_put_back_goes_on() {
         &block("bash restore"),
         &[
             ("/var/lib/self-heal", &state),
-            ("/var/tmp/self-heal.tar.gz", &archive),
+            ("/root/self-heal.tar.gz", &archive),
             ("--directory=/", &format!("--directory={top}")),
         ],
     );
