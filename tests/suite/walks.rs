@@ -3,6 +3,7 @@
 
 mod processes;
 mod sender;
+mod timeline;
 
 use self_heal::judge::record::Reason;
 use self_heal::judge::{Note, Verdict};
