@@ -21,7 +21,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir, getpid};
 
 use super::process::{self, ProcessId, Stat};
-use super::signals::Signals;
+use super::signals::{self, Signals};
 
 /// `POSIX_SPAWN_SETSID` of glibc (since 2.26) and musl, which nix does not name.
 const SETSID: i32 = 0x80;
@@ -143,7 +143,7 @@ pub fn start(invocation: &Invocation<'_>) -> io::Result<Running> {
     }
 
     let mut attributes = PosixSpawnAttr::init()?;
-    attributes.set_sigdefault(&SigSet::all())?;
+    attributes.set_sigdefault(&signals::to_default())?;
     attributes.set_sigmask(&SigSet::empty())?;
     attributes.set_flags(
         PosixSpawnFlags::from_bits_retain(SETSID)

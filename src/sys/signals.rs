@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -86,6 +87,32 @@ impl Signals {
 /// # Errors
 /// `/proc/self/status` cannot be read or has no `SigIgn` line.
 pub fn child_ignored() -> io::Result<bool> {
+    // proc(5): bit 0 stands for signal 1.
+    Ok(ignored()? >> (Signal::SIGCHLD as i32 - 1) & 1 == 1)
+}
+
+/// The signals that this process ignores, and so would whatever it starts: execve(2) sets every other one to its
+/// default. All of them where one without a name is ignored (real-time signals), or where it cannot be told.
+pub fn to_default() -> SigSet {
+    let ignored = ignored().unwrap_or(u64::MAX);
+    let mut named = SigSet::empty();
+    let mut left = ignored;
+    for signal in Signal::iterator() {
+        let bit = 1 << (signal as i32 - 1);
+        if ignored & bit != 0 {
+            named.add(signal);
+            left &= !bit;
+        }
+    }
+    if left == 0 { named } else { SigSet::all() }
+}
+
+/// As a mask, asked once: nothing here ever changes it.
+fn ignored() -> io::Result<u64> {
+    static IGNORED: OnceLock<u64> = OnceLock::new();
+    if let Some(ignored) = IGNORED.get() {
+        return Ok(*ignored);
+    }
     let status = files::read_of_kernel("/proc/self/status")?;
     let ignored = String::from_utf8_lossy(&status)
         .lines()
@@ -97,8 +124,7 @@ pub fn child_ignored() -> io::Result<bool> {
                 "/proc/self/status has no SigIgn line",
             )
         })?;
-    // proc(5): bit 0 stands for signal 1.
-    Ok(ignored >> (Signal::SIGCHLD as i32 - 1) & 1 == 1)
+    Ok(*IGNORED.get_or_init(|| ignored))
 }
 
 /// Runs this very program once more with SIGCHLD at its default, on the same standard descriptors, arguments and

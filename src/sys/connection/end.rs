@@ -126,7 +126,7 @@ impl End {
         if bytes == 0 {
             return;
         }
-        let mut waste = vec![0; 64 << 10];
+        let mut waste = vec![0; 4 << 10];
         let mut left = bytes;
         while let Ok(Read::Bytes(length)) = self.read(&mut waste, deadline) {
             left = left.saturating_sub(length as u64);
