@@ -22,6 +22,8 @@ use crate::wire::quote::printable;
 use crate::wire::timestamp::rfc3339;
 use crate::wire::{duration, pauses};
 
+pub mod history;
+
 /// The shortest and the longest pause.
 const SPANS: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 60 * 60);

@@ -4,6 +4,7 @@
 mod drain;
 mod guard;
 mod help;
+mod history;
 mod pause;
 mod reset;
 mod resume;
@@ -62,6 +63,7 @@ pub const COMMANDS: &[Command] = &[
     pause::COMMAND,
     resume::COMMAND,
     reset::COMMAND,
+    history::COMMAND,
     Command {
         name: "drain",
         about: "deliver the pages that wait in the spool",

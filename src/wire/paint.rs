@@ -51,29 +51,37 @@ impl Paint {
     /// Rows as lines, each cell as wide as the widest of its column, two blanks between, none at the end. A cell's
     /// width is its number of characters.
     pub fn columns(self, indent: &str, rows: &[Vec<(Tone, String)>]) -> String {
-        let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            let cells = rows.iter().filter_map(|row| row.get(column));
-            cells.map(|(_, text)| text.chars().count()).max()
-        };
-        let widths: Vec<usize> = (0..count).map(|n| width(n).unwrap_or(0)).collect();
-        let mut out = String::new();
+        let mut widths = Vec::new();
         for row in rows {
-            let mut line = String::new();
-            let mut gap = 0;
-            for ((tone, text), width) in row.iter().zip(&widths) {
-                if !text.is_empty() {
-                    line.push_str(&" ".repeat(gap));
-                    line.push_str(&self.text(*tone, text));
-                    gap = 0;
-                }
-                gap += width - text.chars().count() + 2;
-            }
-            out.push_str(indent);
-            out.push_str(&line);
-            out.push('\n');
+            widen(&mut widths, row);
         }
-        out
+        rows.iter()
+            .map(|row| self.row(indent, row, &widths))
+            .collect()
+    }
+
+    /// One such row, in columns of these widths; the line's end included.
+    pub fn row(self, indent: &str, row: &[(Tone, String)], widths: &[usize]) -> String {
+        let mut line = indent.to_owned();
+        let mut gap = 0;
+        for ((tone, text), width) in row.iter().zip(widths) {
+            if !text.is_empty() {
+                line.push_str(&" ".repeat(gap));
+                line.push_str(&self.text(*tone, text));
+                gap = 0;
+            }
+            gap += width.saturating_sub(text.chars().count()) + 2;
+        }
+        line.push('\n');
+        line
+    }
+}
+
+/// Makes the columns wide enough for this row too.
+pub fn widen(widths: &mut Vec<usize>, row: &[(Tone, String)]) {
+    widths.resize(widths.len().max(row.len()), 0);
+    for (width, (_, text)) in widths.iter_mut().zip(row) {
+        *width = (*width).max(text.chars().count());
     }
 }
 
