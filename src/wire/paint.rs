@@ -51,37 +51,41 @@ impl Paint {
     /// Rows as lines, each cell as wide as the widest of its column, two blanks between, none at the end. A cell's
     /// width is its number of characters.
     pub fn columns(self, indent: &str, rows: &[Vec<(Tone, String)>]) -> String {
-        let mut widths = Vec::new();
+        let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.map(|(_, text)| text.chars().count()).max()
+        };
+        let widths: Vec<usize> = (0..count).map(|n| width(n).unwrap_or(0)).collect();
+        let mut out = String::new();
         for row in rows {
-            widen(&mut widths, row);
+            out.push_str(indent);
+            let cells = row.iter().zip(&widths);
+            self.row(
+                cells.map(|((tone, text), width)| (*tone, text.as_str(), *width)),
+                &mut out,
+            );
         }
-        rows.iter()
-            .map(|row| self.row(indent, row, &widths))
-            .collect()
+        out
     }
 
-    /// One such row, in columns of these widths; the line's end included.
-    pub fn row(self, indent: &str, row: &[(Tone, String)], widths: &[usize]) -> String {
-        let mut line = indent.to_owned();
+    /// One such row behind what is in `out`: cells with the widths of their columns, then the line's end.
+    pub fn row<'t>(self, cells: impl Iterator<Item = (Tone, &'t str, usize)>, out: &mut String) {
         let mut gap = 0;
-        for ((tone, text), width) in row.iter().zip(widths) {
+        for (tone, text, width) in cells {
             if !text.is_empty() {
-                line.push_str(&" ".repeat(gap));
-                line.push_str(&self.text(*tone, text));
+                out.extend(std::iter::repeat_n(' ', gap));
+                match tone.code() {
+                    code if self.colours && !code.is_empty() => {
+                        out.push_str(&self.text(tone, text))
+                    }
+                    _ => out.push_str(text),
+                }
                 gap = 0;
             }
             gap += width.saturating_sub(text.chars().count()) + 2;
         }
-        line.push('\n');
-        line
-    }
-}
-
-/// Makes the columns wide enough for this row too.
-pub fn widen(widths: &mut Vec<usize>, row: &[(Tone, String)]) {
-    widths.resize(widths.len().max(row.len()), 0);
-    for (width, (_, text)) in widths.iter_mut().zip(row) {
-        *width = (*width).max(text.chars().count());
+        out.push('\n');
     }
 }
 

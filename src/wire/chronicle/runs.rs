@@ -1,12 +1,13 @@
 //! Runs, one line each for a person: what a run's intent, its result and what was found out afterwards say together. A
 //! run that began before what is asked for, and ended within, is known by its result alone.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::{Entry, Filter, span};
 use crate::judge::Time;
-use crate::wire::paint::{Paint, Tone, widen};
-use crate::wire::quote::printable;
+use crate::wire::paint::{Paint, Tone};
+use crate::wire::quote::shown;
 use crate::wire::timestamp::rfc3339;
 
 /// The outcome of a run that has not ended.
@@ -17,6 +18,9 @@ pub const UNKNOWN: &str = "unknown";
 
 /// The outcome of an alert that was only judged.
 const OBSERVED: &str = "observed";
+
+/// An instant as it is shown.
+const INSTANT: &str = "2026-11-22T12:00:00Z";
 
 const HEADINGS: [&str; 11] = [
     "TIME",
@@ -107,8 +111,8 @@ impl Seen {
         self.outcome == outcome || self.afterwards.split(' ').next() == Some(outcome)
     }
 
-    fn cells(&self) -> Vec<(Tone, String)> {
-        let plain = |text: String| (Tone::Plain, text);
+    fn cells(&self) -> [(Tone, Cow<'_, str>); HEADINGS.len()] {
+        let plain = |text| (Tone::Plain, Cow::Owned(text));
         let outcome = match self.outcome.as_str() {
             "healed" => Tone::Good,
             "deferred" | RUNNING | UNKNOWN => Tone::Warning,
@@ -127,18 +131,38 @@ impl Seen {
             "ineffective" => Tone::Warning,
             _ => Tone::Good,
         };
-        vec![
+        [
             plain(rfc3339(self.at)),
-            plain(printable(&self.alertname)),
-            plain(printable(&self.instance)),
+            (Tone::Plain, shown(&self.alertname)),
+            (Tone::Plain, shown(&self.instance)),
             plain(self.attempt.to_string()),
-            (outcome, printable(&self.outcome)),
-            (verdict, printable(&self.verdict)),
+            (outcome, shown(&self.outcome)),
+            (verdict, shown(&self.verdict)),
             plain(self.duration_ms.map_or_else(String::new, span)),
-            (rollback, printable(&self.rollback)),
-            (afterwards, printable(&self.afterwards)),
-            plain(printable(&self.by)),
-            (Tone::Faint, printable(&self.run_id)),
+            (rollback, shown(&self.rollback)),
+            (afterwards, shown(&self.afterwards)),
+            (Tone::Plain, shown(&self.by)),
+            (Tone::Faint, shown(&self.run_id)),
+        ]
+    }
+}
+
+impl Seen {
+    /// How wide its cells are.
+    fn widths(&self) -> [usize; HEADINGS.len()] {
+        let width = |text: &str| shown(text).chars().count();
+        [
+            INSTANT.len(),
+            width(&self.alertname),
+            width(&self.instance),
+            self.attempt.to_string().len(),
+            width(&self.outcome),
+            width(&self.verdict),
+            self.duration_ms.map_or(0, |ms| span(ms).len()),
+            width(&self.rollback),
+            width(&self.afterwards),
+            width(&self.by),
+            width(&self.run_id),
         ]
     }
 }
@@ -205,8 +229,9 @@ impl Runs {
 #[derive(Debug)]
 pub struct Table {
     paint: Paint,
-    widths: Vec<usize>,
-    /// The columns that are shown.
+    /// Of every column.
+    widths: [usize; HEADINGS.len()],
+    /// Whether the column is shown.
     shown: [bool; HEADINGS.len()],
 }
 
@@ -215,50 +240,41 @@ impl Table {
     pub fn for_runs(paint: Paint, runs: &[Seen], all: bool) -> Table {
         let mut table = Table {
             paint,
-            widths: Vec::new(),
-            shown: [all; HEADINGS.len()],
+            widths: [0; HEADINGS.len()],
+            shown: [false; HEADINGS.len()],
         };
         for run in runs {
-            for (shown, (_, text)) in table.shown.iter_mut().zip(run.cells()) {
-                *shown |= !text.is_empty();
-            }
+            table.widen(run.widths());
         }
-        let headings = table.headings();
-        widen(&mut table.widths, &headings);
-        for run in runs {
-            let cells = table.cells(run);
-            widen(&mut table.widths, &cells);
-        }
+        table.shown = table.widths.map(|width| all || width > 0);
+        table.widen(HEADINGS.map(str::len));
         table
     }
 
-    fn headings(&self) -> Vec<(Tone, String)> {
-        let headings = HEADINGS
-            .iter()
-            .map(|heading| (Tone::Strong, (*heading).to_owned()));
-        let shown = headings.zip(self.shown).filter(|(_, shown)| *shown);
-        shown.map(|(cell, _)| cell).collect()
+    fn widen(&mut self, widths: [usize; HEADINGS.len()]) {
+        for (mine, other) in self.widths.iter_mut().zip(widths) {
+            *mine = (*mine).max(other);
+        }
     }
 
-    fn cells(&self, run: &Seen) -> Vec<(Tone, String)> {
-        let shown = run
-            .cells()
-            .into_iter()
-            .zip(self.shown)
-            .filter(|(_, shown)| *shown);
-        shown.map(|(cell, _)| cell).collect()
+    fn row(&self, cells: &[(Tone, Cow<'_, str>)]) -> String {
+        let mut line = String::new();
+        let columns = cells.iter().zip(self.widths).zip(self.shown);
+        let shown = columns.filter(|(_, shown)| *shown);
+        let cells = shown.map(|(((tone, text), width), _)| (*tone, &**text, width));
+        self.paint.row(cells, &mut line);
+        line
     }
 
     /// The headings' line.
     pub fn head(&self) -> String {
-        self.paint.row("", &self.headings(), &self.widths)
+        self.row(&HEADINGS.map(|heading| (Tone::Strong, Cow::Borrowed(heading))))
     }
 
     /// A run's line.
     pub fn line(&mut self, run: &Seen) -> String {
-        let cells = self.cells(run);
-        widen(&mut self.widths, &cells);
-        self.paint.row("", &cells, &self.widths)
+        self.widen(run.widths());
+        self.row(&run.cells())
     }
 
     /// The line of a run that is followed: it runs, if it has no result yet.
