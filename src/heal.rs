@@ -314,7 +314,7 @@ impl<'a> Healer<'a> {
         })?;
         let outcome = match &answer {
             Some(answer) => {
-                self.note(name.as_ref(), alert, &answer.notes);
+                self.note(name.as_ref(), alert, &record, &answer.notes);
                 Outcome::from(answer)
             }
             None => Outcome::error("the record was not changed"),
@@ -357,7 +357,7 @@ impl<'a> Healer<'a> {
             };
             answer = later;
         }
-        self.note(Some(case.name), case.alert, &answer.notes);
+        self.note(Some(case.name), case.alert, &stored, &answer.notes);
         self.hand_over(&case.key, &stored, &self.about(case.alert))?;
         Ok(Ok(Outcome::from(&answer)))
     }
@@ -457,7 +457,7 @@ impl<'a> Healer<'a> {
         };
         match decided {
             Some(Decision::Run { run, notes }) => {
-                self.note(Some(case.name), case.alert, &notes);
+                self.note(Some(case.name), case.alert, &record, &notes);
                 if let Err(outcome) = self.hand_over(&case.key, &record, &about) {
                     self.call_off(case, &run, reserved);
                     return Err(outcome);
@@ -470,7 +470,7 @@ impl<'a> Healer<'a> {
             }
             Some(Decision::Answer(answer)) => {
                 self.give_back(reserved);
-                self.note(Some(case.name), case.alert, &answer.notes);
+                self.note(Some(case.name), case.alert, &record, &answer.notes);
                 self.hand_over(&case.key, &record, &about)?;
                 Ok(Outcome::from(&answer))
             }
@@ -600,7 +600,7 @@ impl<'a> Healer<'a> {
         let Some(answer) = answer else {
             return Err(Outcome::error("the record was not changed"));
         };
-        self.note(Some(case.name), case.alert, &answer.notes);
+        self.note(Some(case.name), case.alert, &record, &answer.notes);
         let about = About {
             output_from,
             detail: undone.failure.clone(),

@@ -23,6 +23,7 @@ use crate::wire::timestamp::rfc3339;
 use crate::wire::{duration, pauses};
 
 pub mod status;
+pub mod history;
 
 /// The shortest and the longest pause.
 const SPANS: RangeInclusive<Duration> =

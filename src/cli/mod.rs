@@ -4,6 +4,7 @@
 mod drain;
 mod guard;
 mod help;
+mod history;
 mod pause;
 mod reset;
 mod resume;
@@ -66,6 +67,7 @@ pub const COMMANDS: &[Command] = &[
     pause::COMMAND,
     resume::COMMAND,
     reset::COMMAND,
+    history::COMMAND,
     Command {
         name: "drain",
         about: "deliver the pages that wait in the spool",

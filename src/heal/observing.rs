@@ -2,6 +2,7 @@
 //! nothing is counted but the verdict.
 
 use super::{Case, Healer, Outcome};
+use crate::judge::alert::cut;
 use crate::judge::{AlertName, Decision, Proposal, Rollback, Verdict, decision};
 use crate::paging::alive;
 use crate::sys::catalog::Handler;
@@ -10,6 +11,9 @@ use crate::wire::history::Event;
 use crate::wire::notification::Posted;
 use crate::wire::quote::shell;
 use crate::wire::report;
+
+/// The longest command line in the history, in bytes.
+const COMMAND: usize = 4096;
 
 impl<'a> Healer<'a> {
     pub(super) fn observe(
@@ -69,7 +73,7 @@ impl<'a> Healer<'a> {
             handler: &handler,
             handler_sha256: &case.handler.sha256,
             would: &would,
-            command: &command,
+            command: cut(&command, COMMAND),
         };
         let told = self.history.append(&event);
         self.told(told);

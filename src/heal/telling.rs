@@ -7,15 +7,15 @@ use std::time::Duration;
 use super::{Case, Healer, Outcome};
 use crate::judge::{Alert, AlertName, Ended, Ending, Note, Record, Run, Verdict, alert::cut};
 use crate::paging::{self, About};
-use crate::sys::counters;
 use crate::sys::log::Log;
+use crate::sys::{clock, counters};
 use crate::wire::config::Config;
 use crate::wire::counters::Counters;
-use crate::wire::history::{Event, RunLine};
+use crate::wire::history::{self, Event, RunLine};
 use crate::wire::report::{self, Report};
 
-/// The longest group key in the history, in bytes.
-const GROUP_KEY: usize = 1024;
+/// The longest group key, and the longest instance, in the history, in bytes.
+const LONG: usize = 1024;
 
 impl<'a> Healer<'a> {
     pub(super) fn report(
@@ -140,9 +140,9 @@ impl<'a> Healer<'a> {
         RunLine {
             run_id,
             alertname: alert.name(),
-            instance: alert.instance(),
+            instance: cut(alert.instance(), LONG),
             fingerprint: alert.fingerprint.as_deref().unwrap_or(""),
-            group_key: cut(&self.notification.group_key, GROUP_KEY),
+            group_key: cut(&self.notification.group_key, LONG),
             peer: &self.peer,
             attempt,
         }
@@ -167,8 +167,15 @@ impl<'a> Healer<'a> {
         self.counters.entry(None).or_default().channel_failures += 1;
     }
 
-    /// What came to light beside the verdict goes to the log, the history and the counts.
-    pub(super) fn note(&mut self, name: Option<&AlertName>, alert: &Alert, notes: &[Note]) {
+    /// What came to light beside the verdict goes to the log, the history and the counts. The record is the alert's, as it
+    /// is now.
+    pub(super) fn note(
+        &mut self,
+        name: Option<&AlertName>,
+        alert: &Alert,
+        record: &Record,
+        notes: &[Note],
+    ) {
         for note in notes {
             let (event, word, grave) = match note {
                 Note::Interrupted(run) => ("run_interrupted", run.id.clone(), true),
@@ -192,24 +199,37 @@ impl<'a> Healer<'a> {
             match note {
                 Note::Verified => counters.verified += 1,
                 Note::Ineffective(_) => counters.ineffective += 1,
-                Note::Interrupted(run) => {
-                    Counters::bump(&mut counters.outcomes, "interrupted");
-                    let run = self.run_line(alert, &run.id, run.attempt);
-                    let event = Event::Result {
-                        run,
-                        handler_sha256: None,
-                        exit: None,
-                        outcome: "interrupted",
-                        duration_ms: None,
-                        verdict: None,
-                        rollback: None,
-                    };
-                    let told = self.history.append(&event);
-                    self.told(told);
-                }
+                Note::Interrupted(_) => Counters::bump(&mut counters.outcomes, "interrupted"),
                 _ => {}
             }
+            self.note_in_history(alert, record, note);
         }
+    }
+
+    fn note_in_history(&mut self, alert: &Alert, record: &Record, note: &Note) {
+        let (healed, attempt) = last_heal(record);
+        let event = match note {
+            Note::Verified => Event::Verified {
+                run: self.run_line(alert, healed, attempt),
+                lasted_ms: history::lasted(alert, clock::now()),
+            },
+            Note::Ineffective(count) => Event::Ineffective {
+                run: self.run_line(alert, healed, attempt),
+                count: *count,
+            },
+            Note::Interrupted(run) => Event::Result {
+                run: self.run_line(alert, &run.id, run.attempt),
+                handler_sha256: None,
+                exit: None,
+                outcome: "interrupted",
+                duration_ms: None,
+                verdict: None,
+                rollback: None,
+            },
+            _ => return,
+        };
+        let told = self.history.append(&event);
+        self.told(told);
     }
 
     /// Puts the pages that the record owes into the spool.
@@ -225,6 +245,13 @@ impl<'a> Healer<'a> {
         let store = self.store.as_mut().map_err(|error| error.again())?;
         paging::hand_over(self.config, store, self.log, key, about).map_err(Outcome::error)
     }
+}
+
+/// The id and the attempt of the last run that exited 0; none is remembered of a record that was damaged since.
+fn last_heal(record: &Record) -> (&str, u32) {
+    let mut latest = record.attempts.iter().rev();
+    let healed = latest.find(|attempt| attempt.ending.is_some_and(Ending::healed));
+    healed.map_or(("", 0), |attempt| (&attempt.run_id, attempt.attempt))
 }
 
 /// Writes what was counted. A count that cannot be written is said in the log.

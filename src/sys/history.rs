@@ -7,9 +7,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::sys::{clock, files};
+use crate::wire::chronicle::chain::HEAD;
+use crate::wire::chronicle::order::LIVE;
 use crate::wire::history::{self, Event};
 
-/// How much of the end is read to find the last line. Lines are far shorter: every text in them is bounded.
+pub mod following;
+pub mod reading;
+
+/// How much of the end is read to find the last line. Lines are shorter: every text in them is bounded.
 const TAIL: u64 = 64 * 1024;
 
 /// The history of one host.
@@ -30,8 +35,8 @@ impl History {
     pub fn check(&self) -> io::Result<()> {
         files::read_write()
             .create(true)
-            .open(self.folder.join("history.head"))?;
-        files::open_log(&self.folder.join("history.jsonl"))?;
+            .open(self.folder.join(HEAD))?;
+        files::open_log(&self.folder.join(LIVE))?;
         Ok(())
     }
 
@@ -39,9 +44,9 @@ impl History {
     pub fn append(&self, event: &Event<'_>) -> io::Result<()> {
         let head = files::read_write()
             .create(true)
-            .open(self.folder.join("history.head"))?;
+            .open(self.folder.join(HEAD))?;
         files::lock(&head)?;
-        let file = files::open_log(&self.folder.join("history.jsonl"))?;
+        let file = files::open_log(&self.folder.join(LIVE))?;
         let length = file.metadata()?.len();
         let (glue, prev) = if length == 0 {
             ("", last_before_rotation(&head))

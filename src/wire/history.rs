@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::records::hex_digest;
 use super::timestamp::rfc3339;
-use crate::judge::Time;
+use crate::judge::{Alert, Status, Time};
 
 /// What the first line of all names as the one before it.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -65,6 +65,23 @@ pub enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         rollback: Option<&'a str>,
     },
+    /// `resolved` confirmed a heal.
+    Verified {
+        /// The run that healed.
+        #[serde(flatten)]
+        run: RunLine<'a>,
+        /// How long the alert lasted, see [`lasted`].
+        #[serde(skip_serializing_if = "Option::is_none")]
+        lasted_ms: Option<u64>,
+    },
+    /// A heal changed nothing: the alert went on firing past the settle time.
+    Ineffective {
+        /// The run that said healed.
+        #[serde(flatten)]
+        run: RunLine<'a>,
+        /// So many in a row.
+        count: u32,
+    },
 }
 
 /// What every line says of its run.
@@ -92,6 +109,15 @@ struct Line<'a> {
     #[serde(flatten)]
     event: &'a Event<'a>,
     prev: &'a str,
+}
+
+/// How long an alert lasted, in milliseconds: from its start to its end, both by the sender's clock; to `now` where the
+/// sender does not say that it ended, because only a resolved alert's end is one. Never negative; unknown without a start.
+pub fn lasted(alert: &Alert, now: Time) -> Option<u64> {
+    let resolved = alert.status == Status::Resolved;
+    let end = alert.ends_at.filter(|_| resolved).unwrap_or(now);
+    let span = end.since(alert.starts_at?);
+    Some(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The line, newline included, bound to the one whose digest is `prev`.
@@ -123,7 +149,34 @@ pub fn after(tail: &[u8]) -> (&'static str, String) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    #[test]
+    fn an_alert_lasts_from_its_start_to_its_end_or_to_now() {
+        let alert = |status, starts_at: Option<i64>, ends_at: Option<i64>| Alert {
+            status,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            starts_at: starts_at.map(Time),
+            ends_at: ends_at.map(Time),
+            generator_url: String::new(),
+            fingerprint: None,
+        };
+        let now = Time(50_000);
+        for (status, starts_at, ends_at, lasted_ms) in [
+            (Status::Resolved, Some(1_000), Some(9_000), Some(8_000)),
+            (Status::Resolved, Some(1_000), None, Some(49_000)),
+            (Status::Resolved, Some(9_000), Some(1_000), Some(0)),
+            (Status::Resolved, Some(60_000), None, Some(0)),
+            (Status::Resolved, None, Some(9_000), None),
+            // Some senders say until when a firing alert is good.
+            (Status::Firing, Some(1_000), Some(900_000), Some(49_000)),
+        ] {
+            assert_eq!(lasted(&alert(status, starts_at, ends_at), now), lasted_ms);
+        }
+    }
 
     #[test]
     fn a_line_names_the_digest_of_the_one_before() {

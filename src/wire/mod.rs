@@ -2,6 +2,7 @@
 //! process. No file is opened, no clock is read, nothing is decided.
 
 pub mod base64;
+pub mod chronicle;
 pub mod config;
 pub mod counters;
 pub mod directives;

@@ -59,21 +59,33 @@ impl Paint {
         let widths: Vec<usize> = (0..count).map(|n| width(n).unwrap_or(0)).collect();
         let mut out = String::new();
         for row in rows {
-            let mut line = String::new();
-            let mut gap = 0;
-            for ((tone, text), width) in row.iter().zip(&widths) {
-                if !text.is_empty() {
-                    line.push_str(&" ".repeat(gap));
-                    line.push_str(&self.text(*tone, text));
-                    gap = 0;
-                }
-                gap += width - text.chars().count() + 2;
-            }
             out.push_str(indent);
-            out.push_str(&line);
-            out.push('\n');
+            let cells = row.iter().zip(&widths);
+            self.row(
+                cells.map(|((tone, text), width)| (*tone, text.as_str(), *width)),
+                &mut out,
+            );
         }
         out
+    }
+
+    /// One such row behind what is in `out`: cells with the widths of their columns, then the line's end.
+    pub fn row<'t>(self, cells: impl Iterator<Item = (Tone, &'t str, usize)>, out: &mut String) {
+        let mut gap = 0;
+        for (tone, text, width) in cells {
+            if !text.is_empty() {
+                out.extend(std::iter::repeat_n(' ', gap));
+                match tone.code() {
+                    code if self.colours && !code.is_empty() => {
+                        out.push_str(&self.text(tone, text))
+                    }
+                    _ => out.push_str(text),
+                }
+                gap = 0;
+            }
+            gap += width.saturating_sub(text.chars().count()) + 2;
+        }
+        out.push('\n');
     }
 }
 

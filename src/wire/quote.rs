@@ -1,6 +1,8 @@
 //! How a piece of someone's text is shown inside a sentence: short, on one line, nothing but
 //! visible ASCII. For error texts only; it refuses to be a way back to the original.
 
+use std::borrow::Cow;
+
 /// At most this many characters are shown: enough to recognise a name, too few to leak a payload.
 const SHOWN: usize = 40;
 
@@ -45,6 +47,14 @@ pub(crate) fn shell(text: &str) -> String {
 /// The text for a person's terminal: whole, on one line, and what could move its cursor or turn its
 /// letters around escaped.
 pub(crate) fn printable(text: &str) -> String {
+    shown(text).into_owned()
+}
+
+/// The same, borrowed where nothing has to be escaped: nearly every text.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'\\') {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -52,7 +62,7 @@ pub(crate) fn printable(text: &str) -> String {
             _ => out.extend(c.escape_debug()),
         }
     }
-    out
+    Cow::Owned(out)
 }
 
 #[cfg(test)]

@@ -207,15 +207,18 @@ impl Chain {
         });
     }
 
-    /// The events of the history as `intent INSTANCE`, `result INSTANCE OUTCOME`.
+    /// The runs of the history as `intent INSTANCE`, `result INSTANCE OUTCOME`.
     pub fn history(&self) -> Vec<String> {
+        let run =
+            |line: &&serde_json::Value| line["event"] == "intent" || line["event"] == "result";
         let shown = |line: &serde_json::Value| {
             let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
             format!("{} {} {}", text("event"), text("instance"), text("outcome"))
                 .trim_end()
                 .to_owned()
         };
-        self.sandbox.history().iter().map(shown).collect()
+        let history = self.sandbox.history();
+        history.iter().filter(run).map(shown).collect()
     }
 
     fn show(&self) {
