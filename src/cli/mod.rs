@@ -2,11 +2,13 @@
 //! command it serves, unless fd 0 is a terminal: nobody types HTTP.
 
 mod drain;
+mod explain;
 mod guard;
 mod help;
 mod pause;
 mod reset;
 mod resume;
+mod run;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -62,6 +64,8 @@ pub const COMMANDS: &[Command] = &[
     pause::COMMAND,
     resume::COMMAND,
     reset::COMMAND,
+    explain::COMMAND,
+    run::COMMAND,
     Command {
         name: "drain",
         about: "deliver the pages that wait in the spool",
