@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use crate::judge::Time;
 use crate::judge::delivery::{self, Disposal, Event, EventName, Mark, Next, Place, Stage};
+use crate::paging;
 use crate::sys::escalator::{self, Attempt, Escalator, Found};
 use crate::sys::handler::{Exit, Running};
 use crate::sys::log::Log;
 use crate::sys::signals::Signals;
 use crate::sys::spool::{Journal, Locked, Spool, Waiting};
-use crate::sys::{files, identity, settings};
+use crate::sys::state::file::Store;
+use crate::sys::{clock, files, identity, settings};
 use crate::wire::config::Config;
 use crate::wire::spool as bytes;
 use crate::wire::timestamp::rfc3339;
@@ -85,6 +87,22 @@ pub fn deliver(
     let spool = Spool::open(&config.state_dir).map_err(|error| spool_failed(log, &error))?;
     let mut courier = Courier::new(config, spool, log, clock, found.names());
     courier.deliver(&found, signals, bound, struck)
+}
+
+/// Sends what is due in the spool, by a process that is done with its own work. What keeps it from being sent is in the
+/// log; the next process tries again.
+pub fn in_passing(config: &Config, log: &mut Log, signals: &mut Signals) {
+    // Made before the first page: on the day that the disk is full it would be too late.
+    if !Spool::made(&config.state_dir) {
+        let _ = Spool::open(&config.state_dir);
+    }
+    let mut store = Store::open(&config.state_dir);
+    let mut struck = |name: &EventName, key: &str| match &mut store {
+        Ok(store) => paging::strike(store, name, key),
+        Err(error) => Err(error.to_string()),
+    };
+    let bound = &Bound::CONNECTION;
+    let _ = deliver(config, log, signals, &clock::now, bound, &mut struck);
 }
 
 /// The escalators, and in the log what is wrong with them.

@@ -8,16 +8,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::judge::admit::{self, Admission, Stance};
-use crate::judge::pauses::Pauses;
+use crate::judge::admit::Admission;
 use crate::judge::record::Process;
 use crate::judge::storm::{self, Reservation};
 use crate::judge::{
-    Alert, AlertName, AllowList, Answer, Decision, Ended, Ending, Limits, Look, Proposal, Record,
+    Alert, AlertName, AllowList, Answer, Decision, Ended, Ending, Force, Look, Proposal, Record,
     Run, Time, Verdict, Why, decision, run_id,
 };
 use crate::paging::{self, About, alive};
-use crate::sys::catalog::{self, Handler, Lookup};
+use crate::sys::catalog::Handler;
 use crate::sys::clock;
 use crate::sys::history::History;
 use crate::sys::lock::Lock;
@@ -28,20 +27,27 @@ use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
 use crate::wire::config::Config;
 use crate::wire::counters::Counters;
-use crate::wire::directives::Mode;
 use crate::wire::notification::{Notification, Posted};
 use crate::wire::records;
 use crate::wire::report::{self, Report};
 
+mod case;
 mod exclusion;
+mod foresight;
+mod gates;
 mod observing;
 mod rollback;
 mod supervision;
 mod telling;
 
 use rollback::Undone;
-use supervision::{Program, Supervised};
+use supervision::Supervised;
 
+pub use case::{Case, Program};
+pub use foresight::{
+    Foreseen, Observed, foresee, foresee_resolved, is_hidden, lock_files, observed,
+};
+pub use gates::{Admitted, Gates};
 pub use telling::save_counters;
 
 /// Why nothing more starts after SIGTERM.
@@ -50,54 +56,43 @@ const TOLD_TO_END: &str = "the listener was told to end";
 /// Heals the alerts of one notification, one after another.
 pub struct Healer<'a> {
     config: &'a Config,
-    allowed: AllowList,
-    /// Why the allow-list allows nothing, where that is not the operator's intention.
-    unlisted: Option<String>,
+    gates: Gates,
     notification: &'a Notification,
     /// Or why there is none: then whatever needs a record is an error, and the gates before it still answer.
     store: Result<Store, StateError>,
-    /// What operators have paused, read once, or why that is not known.
-    pauses: Result<Pauses, String>,
     log: &'a mut Log,
     signals: &'a mut Signals,
     history: History,
     counters: BTreeMap<Option<AlertName>, Counters>,
-    peer: String,
+    asked: Asked<'a>,
     own: Process,
     /// What is left of `HEAL_LOCK_WAIT`.
     patience: Duration,
     runs: u32,
 }
 
-/// Everything about a candidate that does not change on its way.
-struct Case<'a> {
-    posted: &'a Posted,
-    alert: &'a Alert,
-    name: &'a AlertName,
-    handler: &'a Handler,
-    key: String,
-    limits: Limits,
-    timeout: Duration,
+/// Who asks for a heal, and how.
+#[derive(Default)]
+pub struct Asked<'a> {
+    /// For log and history.
+    pub peer: String,
+    /// Whether the breaker and the delays are to hold.
+    pub force: Force,
+    /// The record that is meant, where the alert alone does not say it.
+    pub key: Option<String>,
+    /// Is told of a run that is about to start.
+    pub starting: Option<&'a mut dyn FnMut(&Starting<'_>)>,
 }
 
-impl<'a> Case<'a> {
-    fn new(
-        config: &Config,
-        posted: &'a Posted,
-        name: &'a AlertName,
-        handler: &'a Handler,
-    ) -> Case<'a> {
-        let directives = &handler.directives;
-        Case {
-            posted,
-            alert: &posted.alert,
-            name,
-            handler,
-            key: records::key(&posted.alert),
-            limits: directives.overlay(&config.limits),
-            timeout: directives.timeout.unwrap_or(config.handler_timeout),
-        }
-    }
+/// A run that is counted, about to start.
+#[derive(Clone, Copy, Debug)]
+pub struct Starting<'a> {
+    /// What it is made of.
+    pub case: &'a Case<'a>,
+    /// As counted.
+    pub run: &'a Run,
+    /// What force got it past.
+    pub past: Option<(Verdict, Why)>,
 }
 
 /// A verdict on its way to the report.
@@ -146,28 +141,18 @@ impl<'a> Healer<'a> {
         store: Result<Store, StateError>,
         log: &'a mut Log,
         signals: &'a mut Signals,
-        peer: String,
+        asked: Asked<'a>,
     ) -> std::io::Result<Healer<'a>> {
-        let (allowed, unlisted) = match allowed {
-            Ok(allowed) => (allowed, None),
-            Err(why) => (AllowList::parse(""), Some(why)),
-        };
-        let pauses = match &store {
-            Ok(store) => store.pauses().map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
         Ok(Healer {
             config,
-            allowed,
-            unlisted,
+            gates: Gates::new(allowed, store.as_ref()),
             notification,
             store,
-            pauses,
             log,
             signals,
             history: History::new(&config.state_dir),
             counters: BTreeMap::new(),
-            peer,
+            asked,
             own: ProcessId::own()?.into(),
             patience: config.lock_wait,
             runs: 0,
@@ -177,47 +162,16 @@ impl<'a> Healer<'a> {
     /// Takes one alert to its verdict.
     pub fn heal(&mut self, posted: &Posted) -> Report {
         let alert = &posted.alert;
-        let mut found = None;
-        let folder = &self.config.handler_dir;
-        let observe = self.config.observe;
-        let look_up = |name: &AlertName| match catalog::find(folder, name) {
-            Lookup::Missing => admit::Handler::Missing,
-            Lookup::Unsafe(why) => {
-                found = Some((name.clone(), None));
-                admit::Handler::Unsafe(why)
-            }
-            Lookup::Ready(handler) => {
-                let observe = observe || handler.directives.mode == Some(Mode::Observe);
-                found = Some((name.clone(), Some(handler)));
-                admit::Handler::Ready(if observe {
-                    Stance::Observe
-                } else {
-                    Stance::Act
-                })
-            }
-        };
-        let pauses = &self.pauses;
         let now = clock::now();
-        let paused = |name: &AlertName| match pauses {
-            Ok(pauses) => Ok(pauses
-                .in_effect(name.as_str(), alert.instance(), now)
-                .map(report::pause)),
-            Err(why) => Err(format!("whether it is paused is not known: {why}")),
-        };
-        let admission = admit::admit(alert, &self.allowed, look_up, paused);
-        let (label, handler) = found.unzip();
-        let handler = handler.flatten();
+        let admitted = self.gates.admit(self.config, alert, now, &mut |_| ());
+        let Admitted {
+            admission,
+            label,
+            handler,
+        } = admitted;
         let (label, outcome) = match admission {
             Admission::Resolved => self.resolve(alert),
-            Admission::Stopped(verdict, why) => {
-                let unlisted = self
-                    .unlisted
-                    .as_ref()
-                    .filter(|_| verdict == Verdict::NotAllowed);
-                let why =
-                    unlisted.map_or(why, |why| format!("the allow-list cannot be used: {why}"));
-                (label, Outcome::new(verdict, why))
-            }
+            Admission::Stopped(verdict, why) => (label, Outcome::new(verdict, why)),
             Admission::Paused(words) => {
                 self.hold(alert, now);
                 (label, Outcome::new(Verdict::Paused, words))
@@ -266,9 +220,23 @@ impl<'a> Healer<'a> {
         }
     }
 
+    /// The key of the alert's record.
+    fn key_of(&self, alert: &Alert) -> String {
+        let meant = self.asked.key.clone();
+        meant.unwrap_or_else(|| records::key(alert))
+    }
+
+    fn case<'b>(&self, posted: &'b Posted, name: &'b AlertName, handler: &'b Handler) -> Case<'b>
+    where
+        'a: 'b,
+    {
+        let key = self.key_of(&posted.alert);
+        Case::new(self.config, self.notification, posted, name, handler, key)
+    }
+
     /// Notes that a pause holds the alert back. That cannot always be noted, and it is paused all the same.
     fn hold(&mut self, alert: &Alert, now: Time) {
-        let key = records::key(alert);
+        let key = self.key_of(alert);
         let hold = &mut |record: &Record| decision::hold(record, alert, now);
         let held = self.store().and_then(|store| store.update(&key, now, hold));
         if let Err(error) = held {
@@ -284,7 +252,7 @@ impl<'a> Healer<'a> {
 
     /// A resolved alert takes no lock: one update of its record, if it has one.
     fn resolve(&mut self, alert: &Alert) -> (Option<AlertName>, Outcome) {
-        let key = records::key(alert);
+        let key = self.key_of(alert);
         match self.resolve_record(alert, &key) {
             Ok((name, outcome)) => (name, outcome),
             Err(outcome) => (None, outcome),
@@ -324,7 +292,7 @@ impl<'a> Healer<'a> {
     }
 
     fn judge(&mut self, posted: &Posted, name: &AlertName, handler: &Handler) -> Outcome {
-        let case = Case::new(self.config, posted, name, handler);
+        let case = self.case(posted, name, handler);
         match self.look(&case) {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(record)) => self.lock_and_run(&case, &record),
@@ -336,9 +304,10 @@ impl<'a> Healer<'a> {
     fn look(&mut self, case: &Case<'_>) -> Result<Result<Outcome, Record>, Outcome> {
         let record = self.read(&case.key)?;
         let survivor = alive(&record);
-        let now = clock::now();
-        let look =
-            |record: &Record| decision::look(record, case.alert, &case.limits, survivor, now);
+        let (now, force) = (clock::now(), self.asked.force);
+        let look = |record: &Record| {
+            decision::look(record, case.alert, &case.limits, survivor, force, now)
+        };
         let (next, seen) = look(&record);
         let Look::Answer(mut answer) = seen else {
             return Ok(Err(record));
@@ -423,6 +392,7 @@ impl<'a> Healer<'a> {
             timeout: case.timeout,
             supervisor: self.own,
             interrupted: undone.rollback,
+            force: self.asked.force,
         };
         let mut decided = None;
         let examined = record.in_flight;
@@ -456,7 +426,7 @@ impl<'a> Healer<'a> {
             ..self.about(case.alert)
         };
         match decided {
-            Some(Decision::Run { run, notes }) => {
+            Some(Decision::Run { run, notes, past }) => {
                 self.note(Some(case.name), case.alert, &record, &notes);
                 if let Err(outcome) = self.hand_over(&case.key, &record, &about) {
                     self.call_off(case, &run, reserved);
@@ -466,7 +436,7 @@ impl<'a> Healer<'a> {
                     self.call_off(case, &run, reserved);
                     return Ok(Outcome::new(Verdict::Busy, TOLD_TO_END));
                 }
-                self.run(case, lock, &run, reserved)
+                self.run(case, lock, &run, past, reserved)
             }
             Some(Decision::Answer(answer)) => {
                 self.give_back(reserved);
@@ -526,9 +496,7 @@ impl<'a> Healer<'a> {
                     self.log.warn("storm", &[("runs", &runs)]);
                 }
                 told?;
-                let until = crate::wire::timestamp::rfc3339(until);
-                let why = format!("the host's run limit is reached; frees at {until}");
-                Err(Outcome::new(Verdict::Storm, why))
+                Err(Outcome::new(Verdict::Storm, report::storm(until)))
             }
         }
     }
@@ -554,6 +522,7 @@ impl<'a> Healer<'a> {
         case: &Case<'_>,
         lock: &Lock,
         run: &Run,
+        past: Option<(Verdict, Why)>,
         reserved: Time,
     ) -> Result<Outcome, Outcome> {
         let snapshot = match self.snapshot(case, run) {
@@ -563,14 +532,18 @@ impl<'a> Healer<'a> {
                 return Err(outcome);
             }
         };
-        self.tell_intent(case, run, snapshot.as_deref());
+        let forced = past.is_some();
+        self.tell_intent(case, run, forced, snapshot.as_deref());
+        if let Some(starting) = &mut self.asked.starting {
+            starting(&Starting { case, run, past });
+        }
         let Supervised {
             ending,
             elapsed,
             survivors,
             failure,
             output_from,
-        } = self.supervise(case, lock, run, Program::of(case.handler));
+        } = self.supervise(case, lock, run, case.program());
         if matches!(ending, Ending::Exit(75) | Ending::NotStarted) {
             self.give_back(reserved);
         }
@@ -595,7 +568,7 @@ impl<'a> Healer<'a> {
             (Ok(_), Some(answer)) => answer.verdict,
             _ => Verdict::Error,
         };
-        self.tell_result(case, run, &ended, elapsed, verdict);
+        self.tell_result(case, run, &ended, elapsed, verdict, forced);
         let record = record?;
         let Some(answer) = answer else {
             return Err(Outcome::error("the record was not changed"));

@@ -1,6 +1,6 @@
-//! What an operator asks for: healing paused and resumed, an alert's record reset. None of it waits for a
-//! handler's lock, and none of it needs a free block on the disk. As root it is done by the account that owns
-//! `HEAL_STATE_DIR`.
+//! What an operator asks for: healing paused and resumed, an alert's record reset, here; in modules of their own a
+//! handler run by hand, and what would come of an alert. Pausing, resuming and resetting wait for no handler's lock,
+//! and need no free block on the disk. As root it is done by the account that owns `HEAL_STATE_DIR`.
 
 use std::fmt;
 use std::io;
@@ -22,8 +22,11 @@ use crate::wire::quote::printable;
 use crate::wire::timestamp::rfc3339;
 use crate::wire::{duration, pauses};
 
-pub mod status;
+pub mod explain;
 pub mod history;
+pub mod run;
+pub mod status;
+pub mod subject;
 
 /// The shortest and the longest pause.
 const SPANS: RangeInclusive<Duration> =

@@ -151,13 +151,23 @@ pub fn unread_lines(config: &Config, list: &AllowList) -> Vec<String> {
 }
 
 /// The allow-list, unless it cannot be read or others could have written it.
+///
+/// # Errors
+/// Why not, in a sentence.
 pub fn allow_list(config: &Config) -> Result<AllowList, String> {
+    Ok(AllowList::parse(&allow_list_text(config)?))
+}
+
+/// The text of the allow-list, likewise.
+///
+/// # Errors
+/// As [`allow_list`].
+pub fn allow_list_text(config: &Config) -> Result<String, String> {
     let path = &config.allowed_instances;
     files::trusted(path)?;
     let fail = |why: String| format!("{}: {why}", path.display());
     let bytes = files::read_bytes(path, LARGEST_LIST).map_err(|error| fail(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|error| fail(error.to_string()))?;
-    Ok(AllowList::parse(&text))
+    String::from_utf8(bytes).map_err(|error| fail(error.to_string()))
 }
 
 /// The handlers that must not be run, and whether there is room for the snapshots of the others.

@@ -4,28 +4,28 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::deliver::{self, Bound};
-use crate::heal::{self, Healer};
-use crate::judge::delivery::EventName;
+use crate::deliver;
+use crate::heal::{self, Asked, Healer};
 use crate::paging;
 use crate::ready;
 use crate::scrape;
-use crate::sys::accounts::Accounts;
 use crate::sys::connection::{self, Connection, Read, Unread};
 use crate::sys::log::Log;
 use crate::sys::peer::{self, Peer};
 use crate::sys::signals::{self, Signals};
-use crate::sys::spool::Spool;
 use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
-use crate::sys::{clock, handler, identity, inherited, settings, token};
+use crate::sys::{handler, identity, inherited, settings};
 use crate::wire::config::{self, Config};
 use crate::wire::counters::Counters;
 use crate::wire::exposition;
 use crate::wire::http::{self, Head, Method, Progress, Reader, Refusal, Request, Response, Status};
 use crate::wire::notification::{self, Notification};
 use crate::wire::report;
-use crate::wire::token::Token;
+
+pub mod access;
+
+use access::Access;
 
 /// Wrong usage or configuration, as tinyssh and qmail have it.
 pub const MISUSED: u8 = 100;
@@ -36,7 +36,8 @@ pub const BROKEN: u8 = 111;
 /// The name of this version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const NOT_AS_ROOT: &str =
+/// Why root does not serve.
+pub const NOT_AS_ROOT: &str =
     "refuses to serve as root: run it as an account of its own, or set HEAL_ALLOW_ROOT=yes";
 
 /// Bytes read at once: a page, as most requests are smaller.
@@ -68,12 +69,6 @@ fn prepare() -> std::io::Result<(Connection, Signals)> {
     let signals = Signals::block()?;
     handler::setup_process()?;
     Ok((Connection::inherited()?, signals))
-}
-
-/// Who may ask, once the configuration is known to be good.
-struct Access {
-    token: Option<Token>,
-    users: Option<Vec<u32>>,
 }
 
 struct Session {
@@ -118,10 +113,7 @@ impl Session {
         };
         let access = Access::load(&config).unwrap_or_else(|mut found| {
             problems.append(&mut found);
-            Access {
-                token: None,
-                users: None,
-            }
+            Access::default()
         });
         for problem in &problems {
             log.error("misconfigured", &[("problem", problem)]);
@@ -159,7 +151,8 @@ impl Session {
         }
         self.connection.finish(reply.unread);
         if self.problems.is_empty() {
-            send_pages(&self.config, &mut self.log, &mut self.signals);
+            // Only now, with nobody waiting for a byte of this process any more.
+            deliver::in_passing(&self.config, &mut self.log, &mut self.signals);
         }
         exit
     }
@@ -236,17 +229,10 @@ impl Session {
 
     /// The request's head, as far as it came, and the request or why it is refused; `None` where nothing was asked.
     fn receive(&mut self) -> Option<(Option<Head>, Result<Request, Refusal>)> {
-        let token = self.access.token.as_ref();
+        let access = &self.access;
         let misconfigured = self.misconfigured();
         let gate = |head: &Head| {
-            let open = head.path == "/-/healthy" && !head.method.notifies();
-            if let Some(token) = token
-                && !open
-                && !token.accepts(head.authorization.as_deref())
-            {
-                let why = "the token is missing or wrong";
-                return Err(Refusal::new(Status::Unauthorized401, why));
-            }
+            access.admits(head)?;
             match &misconfigured {
                 Some(refusal) if head.method.notifies() => Err(refusal.clone()),
                 _ => Ok(()),
@@ -371,7 +357,10 @@ impl Session {
             store,
             log,
             signals,
-            peer,
+            Asked {
+                peer,
+                ..Asked::default()
+            },
         );
         let mut healer = match healer {
             Ok(healer) => healer,
@@ -421,59 +410,4 @@ impl Session {
         }
         told.is_ok()
     }
-}
-
-/// Sends what is due in the spool: only now, with nobody waiting for a byte of this process any more. What keeps it
-/// from being sent is in the log; the next process tries again.
-fn send_pages(config: &Config, log: &mut Log, signals: &mut Signals) {
-    // Made before the first page: on the day that the disk is full it would be too late.
-    if !Spool::made(&config.state_dir) {
-        let _ = Spool::open(&config.state_dir);
-    }
-    let mut store = Store::open(&config.state_dir);
-    let mut struck = |name: &EventName, key: &str| match &mut store {
-        Ok(store) => paging::strike(store, name, key),
-        Err(error) => Err(error.to_string()),
-    };
-    let bound = &Bound::CONNECTION;
-    let _ = deliver::deliver(config, log, signals, &clock::now, bound, &mut struck);
-}
-
-impl Access {
-    fn load(config: &Config) -> Result<Access, Vec<String>> {
-        let mut problems = Vec::new();
-        let token = config.token_file.as_ref().and_then(|path| {
-            token::load(path)
-                .map_err(|why| problems.push(format!("HEAL_TOKEN_FILE: {why}")))
-                .ok()
-        });
-        let users = if config.allow_users.is_empty() {
-            None
-        } else {
-            match users(&config.allow_users) {
-                Ok(users) => Some(users),
-                Err(why) => {
-                    problems.push(format!("HEAL_ALLOW_USERS: {why}"));
-                    None
-                }
-            }
-        };
-        if problems.is_empty() {
-            Ok(Access { token, users })
-        } else {
-            Err(problems)
-        }
-    }
-}
-
-fn users(names: &[String]) -> Result<Vec<u32>, String> {
-    let accounts = Accounts::read().map_err(|error| format!("/etc/passwd: {error}"))?;
-    names
-        .iter()
-        .map(|name| {
-            accounts
-                .uid(name)
-                .ok_or_else(|| format!("no account {name} in /etc/passwd"))
-        })
-        .collect()
 }

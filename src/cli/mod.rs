@@ -2,12 +2,14 @@
 //! command it serves, unless fd 0 is a terminal: nobody types HTTP.
 
 mod drain;
+mod explain;
 mod guard;
 mod help;
 mod history;
 mod pause;
 mod reset;
 mod resume;
+mod run;
 mod status;
 
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -68,6 +70,8 @@ pub const COMMANDS: &[Command] = &[
     resume::COMMAND,
     reset::COMMAND,
     history::COMMAND,
+    explain::COMMAND,
+    run::COMMAND,
     Command {
         name: "drain",
         about: "deliver the pages that wait in the spool",

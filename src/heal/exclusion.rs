@@ -7,13 +7,12 @@ use super::{Case, Healer, Outcome, TOLD_TO_END};
 use crate::judge::record::Process;
 use crate::judge::{Record, Run, Verdict, Why, pages};
 use crate::paging::About;
-use crate::sys::lock::{self, Lock, Scope, Tried};
+use crate::sys::lock::{self, Lock, Tried};
 use crate::sys::process::{self, ProcessId};
 use crate::sys::slots::{self, Slot};
 use crate::sys::{clock, files, leftovers};
-use crate::wire::directives::LockScope;
 use crate::wire::holder::Holder;
-use crate::wire::{records, report};
+use crate::wire::report;
 
 /// How often a lock or a slot that is taken is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
@@ -21,18 +20,52 @@ const TRY_AGAIN: Duration = Duration::from_millis(20);
 /// How long past its deadline and grace a holder is left alone: its supervisor may be at work on it.
 const ORPHAN_MARGIN: Duration = Duration::from_secs(5);
 
+/// Why nothing runs while every slot is taken.
+pub(super) const SLOTS_TAKEN: &str = "every slot is taken (HEAL_MAX_CONCURRENT)";
+
+/// A holder for a run whose lock file does not name one.
+pub(super) fn presumed(case: &Case<'_>, run: &Run) -> Holder {
+    Holder {
+        run_id: run.id.clone(),
+        key: case.key.clone(),
+        fingerprint: String::new(),
+        supervisor: run.supervisor,
+        session: leftovers::NO_SESSION,
+        deadline: run.deadline.plus(case.config.kill_grace),
+    }
+}
+
+/// Whether a holder is past all time it has, without anybody who would end it.
+pub(super) fn orphaned(holder: &Holder) -> bool {
+    let late = holder.deadline.plus(ORPHAN_MARGIN) < clock::now();
+    late && !ProcessId::from(holder.supervisor).alive()
+}
+
+/// Whether the lock is held on behalf of this very alert.
+pub(super) fn own_run_has_it(case: &Case<'_>, own: Option<&Run>, holder: Option<&Holder>) -> bool {
+    own.is_some() || holder.is_some_and(|holder| holder.key == case.key)
+}
+
+/// Why nothing runs while somebody else has the lock.
+pub(super) fn taken(path: &Path, holder: Option<&Holder>) -> String {
+    let who = holder.map_or(String::new(), |h| {
+        format!(" (process {})", h.supervisor.pid)
+    });
+    format!(
+        "{} is held by another run or an operator{who}",
+        path.display()
+    )
+}
+
+/// Whether a run that is noted in flight is at work, although its lock is free.
+pub(super) fn at_work(run: &Run, own: Process) -> bool {
+    ProcessId::from(run.supervisor).alive() && run.supervisor != own
+}
+
 impl<'a> Healer<'a> {
     /// The alert's lock, within what is left of the request's patience. Its own run in flight is not waited for.
     pub(super) fn lock(&mut self, case: &Case<'_>, record: &Record) -> Result<Lock, Outcome> {
-        let directives = &case.handler.directives;
-        let scope = match directives.lock {
-            // Side by side, one run would take what the other is changing for what was there before.
-            Some(LockScope::Instance) if directives.snapshot.is_empty() => {
-                let digest = records::hex_digest(case.alert.instance().as_bytes());
-                Scope::Instance(digest.get(..16).unwrap_or(&digest).to_owned())
-            }
-            _ => Scope::Alert,
-        };
+        let scope = case.lock_scope();
         let folder = &self.config.lock_dir;
         // The real path: that is how /proc names the files that a handler has open.
         let folder = files::make_folder(folder, 0o700)
@@ -48,26 +81,20 @@ impl<'a> Healer<'a> {
                 Tried::Taken(holder, path) => (holder, path),
             };
             let own = record.in_flight.as_ref();
-            let holder = holder.or_else(|| own.map(|run| self.presumed(case, run)));
+            let holder = holder.or_else(|| own.map(|run| presumed(case, run)));
             if let Some(holder) = &holder
                 && !ended_orphan
-                && self.orphaned(holder)
+                && orphaned(holder)
             {
                 ended_orphan = true;
                 if self.end_orphan(case, holder, &path)? {
                     continue;
                 }
             }
-            if own.is_some() || holder.as_ref().is_some_and(|holder| holder.key == case.key) {
+            if own_run_has_it(case, own, holder.as_ref()) {
                 return Err(Outcome::new(Verdict::Busy, report::words(Why::InFlight)));
             }
-            let who = holder.map_or(String::new(), |h| {
-                format!(" (process {})", h.supervisor.pid)
-            });
-            self.wait(&format!(
-                "{} is held by another run or an operator{who}",
-                path.display()
-            ))?;
+            self.wait(&taken(&path, holder.as_ref()))?;
         }
     }
 
@@ -103,7 +130,7 @@ impl<'a> Healer<'a> {
                 .map_err(|e| Outcome::error(format!("slots: {e}")))?;
             match tried {
                 Some(slot) => return Ok(slot),
-                None => self.wait("every slot is taken (HEAL_MAX_CONCURRENT)")?,
+                None => self.wait(SLOTS_TAKEN)?,
             }
         }
     }
@@ -119,23 +146,6 @@ impl<'a> Healer<'a> {
         self.signals.wait(TRY_AGAIN.min(self.patience));
         self.patience = self.patience.saturating_sub(began.elapsed());
         Ok(())
-    }
-
-    /// A holder for a run whose lock file does not name one.
-    pub(super) fn presumed(&self, case: &Case<'_>, run: &Run) -> Holder {
-        Holder {
-            run_id: run.id.clone(),
-            key: case.key.clone(),
-            fingerprint: String::new(),
-            supervisor: run.supervisor,
-            session: leftovers::NO_SESSION,
-            deadline: run.deadline.plus(self.config.kill_grace),
-        }
-    }
-
-    pub(super) fn orphaned(&self, holder: &Holder) -> bool {
-        let late = holder.deadline.plus(ORPHAN_MARGIN) < clock::now();
-        late && !ProcessId::from(holder.supervisor).alive()
     }
 
     /// Whether anything was ended: the lock may be held by somebody who has nothing to do with that run.
@@ -189,7 +199,7 @@ impl<'a> Healer<'a> {
         run: &Run,
         lock: &Lock,
     ) -> Result<(), Outcome> {
-        if ProcessId::from(run.supervisor).alive() && run.supervisor != self.own {
+        if at_work(run, self.own) {
             return Err(Outcome::new(Verdict::Busy, report::words(Why::InFlight)));
         }
         let left_by = lock.left_by().filter(|holder| holder.run_id == run.id);

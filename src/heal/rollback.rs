@@ -4,8 +4,7 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use super::supervision::Program;
-use super::{Case, Healer, Outcome};
+use super::{Case, Healer, Outcome, Program};
 use crate::judge::record::Process;
 use crate::judge::{Ending, Record, Rollback, Run, decision, pages};
 use crate::paging::About;

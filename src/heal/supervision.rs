@@ -1,16 +1,13 @@
 //! One handler, from its environment to how it ended.
 
-use std::path::Path;
 use std::time::Duration;
 
-use super::{Case, Healer};
+use super::{Case, Healer, Program};
 use crate::judge::record::Process;
 use crate::judge::{Ending, Run};
-use crate::sys::catalog::{Handler, Hook};
+use crate::sys::files;
 use crate::sys::handler::{self, Exit, Invocation};
 use crate::sys::lock::Lock;
-use crate::sys::{files, identity};
-use crate::wire::environment::{self, Context};
 use crate::wire::holder::Holder;
 
 /// How many labels and annotations that did not fit into the environment are named in the log.
@@ -27,29 +24,6 @@ pub(super) struct Supervised {
     pub(super) failure: Option<String>,
     /// Where its output begins in the handler's log.
     pub(super) output_from: u64,
-}
-
-/// What is run for an alert: its handler, or the hook behind it.
-#[derive(Clone, Copy)]
-pub(super) struct Program<'a> {
-    path: &'a Path,
-    interpreter: Option<&'static Path>,
-}
-
-impl<'a> Program<'a> {
-    pub(super) fn of(handler: &'a Handler) -> Program<'a> {
-        Program {
-            path: &handler.path,
-            interpreter: handler.interpreter,
-        }
-    }
-
-    pub(super) fn hook(hook: &'a Hook) -> Program<'a> {
-        Program {
-            path: &hook.path,
-            interpreter: hook.interpreter,
-        }
-    }
 }
 
 impl Supervised {
@@ -77,22 +51,14 @@ impl<'a> Healer<'a> {
         run: &Run,
         program: Program<'_>,
     ) -> Supervised {
-        let context = Context {
-            home: &identity::home(),
-            backup_dir: &self.config.backup_dir.to_string_lossy(),
-            max_attempts: case.limits.max_attempts,
-            receiver: &self.notification.receiver,
-            group_key: &self.notification.group_key,
-            external_url: &self.notification.external_url,
-        };
-        let environment = environment::build(case.alert, run, &context);
+        let environment = case.environment(run);
         let count = environment.left_out.len().to_string();
         for (name, why) in environment.left_out.iter().take(LEFT_OUT_SHOWN) {
             let id = run.id.as_str();
             let values = [("run_id", id), ("name", name), ("why", why), ("of", &count)];
             self.log.warn("environment_left_out", &values);
         }
-        let path = self.config.log_dir.join(format!("{}.log", case.name));
+        let path = case.log();
         let log = match files::open_log(&path) {
             Ok(log) => Some(log),
             Err(error) => {
@@ -105,15 +71,13 @@ impl<'a> Healer<'a> {
             }
         };
         let output_from = log.as_ref().map_or(0, files::length);
-        let fingerprint = case.alert.fingerprint.as_deref().unwrap_or("");
         let locks = lock.descriptors();
-        let stdin = self.notification.handler_input(case.posted);
         let started = handler::start(&Invocation {
             program: program.path,
             interpreter: program.interpreter,
-            args: &[case.alert.instance(), case.name.as_str(), fingerprint],
+            args: &case.arguments(),
             env: &environment.variables,
-            stdin: &stdin,
+            stdin: &case.input(),
             log: log.as_ref(),
             locks: &locks,
             timeout: case.timeout,
@@ -137,7 +101,7 @@ impl<'a> Healer<'a> {
         lock.name_holder(&Holder {
             run_id: run.id.clone(),
             key: case.key.clone(),
-            fingerprint: fingerprint.to_owned(),
+            fingerprint: case.fingerprint().to_owned(),
             supervisor: self.own,
             session,
             deadline: run.deadline.plus(self.config.kill_grace),

@@ -56,18 +56,30 @@ impl<'a> Healer<'a> {
         }
     }
 
-    pub(super) fn tell_intent(&mut self, case: &Case<'_>, run: &Run, snapshot: Option<&Path>) {
+    pub(super) fn tell_intent(
+        &mut self,
+        case: &Case<'_>,
+        run: &Run,
+        forced: bool,
+        snapshot: Option<&Path>,
+    ) {
         let attempt = run.attempt.to_string();
         let handler = case.handler.path.display().to_string();
-        let values = [
+        let mut values = vec![
             ("run_id", run.id.as_str()),
             ("alertname", case.name.as_str()),
             ("instance", case.alert.instance()),
             ("attempt", &attempt),
             ("handler", &handler),
         ];
+        if forced {
+            values.extend([("peer", self.asked.peer.as_str()), ("forced", "true")]);
+        }
         self.log.info("run_start", &values);
-        let line = self.run_line(case.alert, &run.id, run.attempt);
+        let line = RunLine {
+            forced,
+            ..self.run_line(case.alert, &run.id, run.attempt)
+        };
         let snapshot = snapshot.map(Path::to_string_lossy);
         let timeout_ms = u64::try_from(case.timeout.as_millis()).unwrap_or(u64::MAX);
         let sha256 = &case.handler.sha256;
@@ -89,6 +101,7 @@ impl<'a> Healer<'a> {
         ended: &Ended,
         elapsed: Option<Duration>,
         verdict: Verdict,
+        forced: bool,
     ) {
         let ending = ended.ending;
         let outcome = report::outcome(ending);
@@ -116,7 +129,10 @@ impl<'a> Healer<'a> {
             Ending::Exit(code) => Some(code),
             _ => None,
         };
-        let run = self.run_line(case.alert, &run.id, run.attempt);
+        let run = RunLine {
+            forced,
+            ..self.run_line(case.alert, &run.id, run.attempt)
+        };
         let verdict = Some(verdict.as_str());
         let event = Event::Result {
             run,
@@ -143,8 +159,9 @@ impl<'a> Healer<'a> {
             instance: cut(alert.instance(), LONG),
             fingerprint: alert.fingerprint.as_deref().unwrap_or(""),
             group_key: cut(&self.notification.group_key, LONG),
-            peer: &self.peer,
+            peer: &self.asked.peer,
             attempt,
+            forced: false,
         }
     }
 

@@ -39,19 +39,42 @@ pub enum Admission {
     Candidate(AlertName),
 }
 
+/// A gate that an alert came to, and what it met there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate<'a> {
+    /// What the sender says; a resolved one meets no other gate.
+    Status(Status),
+    /// Whether the alertname is a safe name.
+    Name(bool),
+    /// Whether there is an instance.
+    Instance(bool),
+    /// The line of the allow-list that admits it, if one does.
+    Allowed(Option<usize>),
+    /// What the machine found for a handler.
+    Handler(&'a Handler),
+    /// The words of the pause in effect, or why it is not known whether there is one.
+    Pause(&'a Result<Option<String>, String>),
+    /// What is wanted of it, now that nothing stands in its way.
+    Stance(Stance),
+}
+
 /// Takes an alert through the gates in the order of the documentation. `handler` is asked only for a safe name
 /// on an allowed instance, `paused` only where there is a handler: it gives the words of the pause in effect,
-/// or why it cannot be known whether there is one.
+/// or why it cannot be known whether there is one. `seen` is told of every gate up to the one that stops it.
 pub fn admit(
     alert: &Alert,
     allowed: &AllowList,
     handler: impl FnOnce(&AlertName) -> Handler,
     paused: impl FnOnce(&AlertName) -> Result<Option<String>, String>,
+    seen: &mut dyn FnMut(Gate<'_>),
 ) -> Admission {
+    seen(Gate::Status(alert.status));
     if alert.status == Status::Resolved {
         return Admission::Resolved;
     }
-    let Some(name) = AlertName::new(alert.name()) else {
+    let name = AlertName::new(alert.name());
+    seen(Gate::Name(name.is_some()));
+    let Some(name) = name else {
         let why = if alert.name().is_empty() {
             "the alert has no label alertname"
         } else {
@@ -59,15 +82,21 @@ pub fn admit(
         };
         return Admission::Stopped(Verdict::NoHandler, why.to_owned());
     };
-    if alert.instance().is_empty() {
+    let instance = alert.instance();
+    seen(Gate::Instance(!instance.is_empty()));
+    if instance.is_empty() {
         let why = "the alert has no label instance".to_owned();
         return Admission::Stopped(Verdict::NotAllowed, why);
     }
-    if allowed.admits(alert.instance(), name.as_str()).is_none() {
+    let line = allowed.admits(instance, name.as_str());
+    seen(Gate::Allowed(line));
+    if line.is_none() {
         let why = "the instance is not on the allow-list".to_owned();
         return Admission::Stopped(Verdict::NotAllowed, why);
     }
-    let stance = match handler(&name) {
+    let handler = handler(&name);
+    seen(Gate::Handler(&handler));
+    let stance = match handler {
         Handler::Missing => {
             let why = "no handler of that name".to_owned();
             return Admission::Stopped(Verdict::NoHandler, why);
@@ -75,11 +104,17 @@ pub fn admit(
         Handler::Unsafe(why) => return Admission::Stopped(Verdict::UnsafeHandler, why),
         Handler::Ready(stance) => stance,
     };
-    match (paused(&name), stance) {
-        (Err(why), _) => Admission::Stopped(Verdict::Error, why),
-        (Ok(Some(words)), _) => Admission::Paused(words),
-        (Ok(None), Stance::Act) => Admission::Candidate(name),
-        (Ok(None), Stance::Observe) => Admission::Observed(name),
+    let paused = paused(&name);
+    seen(Gate::Pause(&paused));
+    match paused {
+        Err(why) => return Admission::Stopped(Verdict::Error, why),
+        Ok(Some(words)) => return Admission::Paused(words),
+        Ok(None) => {}
+    }
+    seen(Gate::Stance(stance));
+    match stance {
+        Stance::Act => Admission::Candidate(name),
+        Stance::Observe => Admission::Observed(name),
     }
 }
 
@@ -111,7 +146,7 @@ mod tests {
     ) -> Option<Verdict> {
         let list = AllowList::parse("web-1\n");
         let firing = alert(labels, Status::Firing);
-        match admit(&firing, &list, |_| handler, |_| paused) {
+        match admit(&firing, &list, |_| handler, |_| paused, &mut |_| ()) {
             Admission::Stopped(verdict, why) => {
                 assert!(!why.is_empty());
                 Some(verdict)
@@ -181,7 +216,42 @@ mod tests {
             &none,
             |_| Handler::Unsafe(String::new()),
             |_| Err("damaged".to_owned()),
+            &mut |gate| assert_eq!(gate, Gate::Status(Status::Resolved)),
         );
         assert_eq!(seen, Admission::Resolved);
+    }
+
+    #[test]
+    fn who_looks_on_sees_every_gate_up_to_the_one_that_stops_it() {
+        let list = AllowList::parse("# who\nweb-1 A\n");
+        let firing = alert(&[("alertname", "A"), ("instance", "web-1")], Status::Firing);
+        let mut seen = Vec::new();
+        let admission = admit(
+            &firing,
+            &list,
+            |_| Handler::Ready(Stance::Observe),
+            |_| Ok(None),
+            &mut |gate| seen.push(format!("{gate:?}")),
+        );
+        assert!(matches!(admission, Admission::Observed(_)));
+        let gates = [
+            "Status(Firing)",
+            "Name(true)",
+            "Instance(true)",
+            "Allowed(Some(2))",
+            "Handler(Ready(Observe))",
+            "Pause(Ok(None))",
+            "Stance(Observe)",
+        ];
+        assert_eq!(seen, gates);
+        seen.clear();
+        admit(
+            &firing,
+            &AllowList::parse(""),
+            |_| Handler::Missing,
+            |_| Ok(None),
+            &mut |gate| seen.push(format!("{gate:?}")),
+        );
+        assert_eq!(seen.last().unwrap(), "Allowed(None)");
     }
 }

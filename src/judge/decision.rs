@@ -87,7 +87,31 @@ pub enum Decision {
         run: Run,
         /// What came to light on the way.
         notes: Vec<Note>,
+        /// What an operator's force got it past.
+        past: Option<(Verdict, Why)>,
     },
+}
+
+/// Whether an operator wants a run that the counts or the time alone would keep from starting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Force {
+    /// Nobody does: the rules hold.
+    #[default]
+    No,
+    /// The breaker, the run limits, the retry delay and the settle time keep nothing from starting. All else
+    /// does, and whatever these rules note is noted.
+    PastBreakerAndDelays,
+}
+
+impl Force {
+    /// Whether an answer of this verdict gives way.
+    fn passes(self, verdict: Verdict) -> bool {
+        self == Force::PastBreakerAndDelays
+            && matches!(
+                verdict,
+                Verdict::Tripped | Verdict::Settling | Verdict::Waiting
+            )
+    }
 }
 
 /// What `look` found out without the lock.
@@ -110,6 +134,8 @@ pub struct Proposal<'a> {
     pub supervisor: Process,
     /// What became of what an interrupted run had changed.
     pub interrupted: Rollback,
+    /// An operator's word.
+    pub force: Force,
 }
 
 /// How a run ended, and what it left.
@@ -142,6 +168,7 @@ pub fn look(
     alert: &Alert,
     limits: &Limits,
     survivor: Option<Process>,
+    force: Force,
     now: Time,
 ) -> (Record, Look) {
     if record.in_flight.is_some() {
@@ -150,7 +177,7 @@ pub fn look(
     let mut next = record.clone();
     let mut notes = Vec::new();
     match judge(&mut next, alert, limits, survivor, now, &mut notes) {
-        Err((verdict, why)) => (
+        Err((verdict, why)) if !force.passes(verdict) => (
             next,
             Look::Answer(Answer {
                 verdict,
@@ -159,7 +186,7 @@ pub fn look(
                 notes,
             }),
         ),
-        Ok(_) => (record.clone(), Look::NeedsLock),
+        _ => (record.clone(), Look::NeedsLock),
     }
 }
 
@@ -187,7 +214,7 @@ pub fn decide(
         notes.push(Note::Interrupted(run));
     }
     match judge(&mut next, alert, limits, survivor, now, &mut notes) {
-        Err((verdict, why)) => (
+        Err((verdict, why)) if !proposal.force.passes(verdict) => (
             next,
             Decision::Answer(Answer {
                 verdict,
@@ -196,7 +223,11 @@ pub fn decide(
                 notes,
             }),
         ),
-        Ok(probe) => {
+        judged => {
+            let past = judged.err();
+            // A late copy, were nobody there to say that it is none: what runs for it has to count.
+            reopen(&mut next, now);
+            let probe = next.breaker.is_some();
             let failed = failures(&next, limits, now);
             let attempt = u32::try_from(failed).unwrap_or(u32::MAX).saturating_add(1);
             let run = Run {
@@ -217,7 +248,7 @@ pub fn decide(
                 .unwrap_or(0);
             keep_latest(&mut next.runs, now, most + 1);
             next.in_flight = Some(run.clone());
-            (next, Decision::Run { run, notes })
+            (next, Decision::Run { run, notes, past })
         }
     }
 }
@@ -420,7 +451,7 @@ pub fn unknown(now: Time) -> Record {
     }
 }
 
-/// Every rule of a firing alert, in order. Ok is a run, and whether an open breaker lets it through.
+/// Every rule of a firing alert, in order. Ok is a run; with a breaker still on record, one that it lets through.
 fn judge(
     record: &mut Record,
     alert: &Alert,
@@ -428,7 +459,7 @@ fn judge(
     survivor: Option<Process>,
     now: Time,
     notes: &mut Vec<Note>,
-) -> Result<bool, (Verdict, Why)> {
+) -> Result<(), (Verdict, Why)> {
     record.held_since = None;
     if let Some(since) = record.unknown_since {
         if now.since(since) < limits.attempt_window {
@@ -478,7 +509,7 @@ fn judge(
         open(record, Reason::RunLimits, limits, now, notes);
         return Err((Verdict::Tripped, Why::Opened(Reason::RunLimits)));
     }
-    Ok(record.breaker.is_some())
+    Ok(())
 }
 
 /// What a run left behind is gone, and the page about it ends.
@@ -542,14 +573,20 @@ fn enter_episode(
                 Why::LateCopy(closed_at.plus(limits.settle)),
             ));
         }
-        episode.closed_at = None;
-        if let Some(reason) = record.breaker.as_ref().map(|b| b.reason)
-            && record.page.is_none()
-        {
-            pages::begin(record, reason, now);
-        }
+        reopen(record, now);
     }
     Ok(())
+}
+
+/// A closed episode goes on, with its counts and its breaker.
+fn reopen(record: &mut Record, now: Time) {
+    let closed = record.episode.as_mut().and_then(|e| e.closed_at.take());
+    if closed.is_some()
+        && record.page.is_none()
+        && let Some(reason) = record.breaker.as_ref().map(|b| b.reason)
+    {
+        pages::begin(record, reason, now);
+    }
 }
 
 /// Adds a time and keeps the latest `most`. Kept by number and not by age: whatever the clock does, it is

@@ -21,7 +21,7 @@ pub mod verdict;
 
 pub use alert::{Alert, AlertName, Status};
 pub use allowlist::AllowList;
-pub use decision::{Answer, Decision, Ended, Look, Note, Proposal, Why};
+pub use decision::{Answer, Decision, Ended, Force, Look, Note, Proposal, Why};
 pub use ending::{Ending, Rollback};
 pub use limits::{Limits, RunLimit};
 pub use record::{Host, Record, Run};

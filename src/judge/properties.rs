@@ -88,7 +88,7 @@ impl World {
     fn fire(&mut self, limits: &Limits) -> Result<Option<Run>, TestCaseError> {
         let firing = alert(Status::Firing, self.starts_at, None);
         let before = self.record.clone();
-        let (next, seen) = look(&self.record, &firing, limits, None, self.now);
+        let (next, seen) = look(&self.record, &firing, limits, None, Force::No, self.now);
         if let Look::Answer(answer) = seen {
             prop_assert!(before.in_flight.is_none(), "a run in flight needs the lock");
             self.record = next;
@@ -104,6 +104,7 @@ impl World {
             timeout: Duration::from_secs(60),
             supervisor,
             interrupted: Rollback::None,
+            force: Force::No,
         };
         let (next, decision) = decide(&before, &firing, limits, None, &proposal, self.now);
         let again = decide(&before, &firing, limits, None, &proposal, self.now);
@@ -112,6 +113,7 @@ impl World {
             &again,
             "the same in, the same out"
         );
+        force_overrides(&before, &firing, limits, &proposal, self.now)?;
         self.record = next;
         let run = match decision {
             Decision::Answer(answer) => {
@@ -119,7 +121,8 @@ impl World {
                 self.notes(&answer.notes)?;
                 return Ok(None);
             }
-            Decision::Run { run, notes } => {
+            Decision::Run { run, notes, past } => {
+                prop_assert_eq!(past, None, "nobody forces it");
                 self.notes(&notes)?;
                 run
             }
@@ -171,6 +174,65 @@ impl World {
         );
         Ok(())
     }
+}
+
+/// An operator's force turns an answer of the breaker or of a delay into a run, counted as any other, and changes
+/// nothing else: not what else the record says, and no other answer.
+fn force_overrides(
+    record: &Record,
+    firing: &Alert,
+    limits: &Limits,
+    proposal: &Proposal<'_>,
+    now: Time,
+) -> Result<(), TestCaseError> {
+    let forced = Proposal {
+        force: Force::PastBreakerAndDelays,
+        ..proposal.clone()
+    };
+    let survivor = Some(Process { pid: 7, started: 7 });
+    for survivor in [None, survivor] {
+        let (left, answered) = decide(record, firing, limits, survivor, proposal, now);
+        let (went, did) = decide(record, firing, limits, survivor, &forced, now);
+        let Decision::Answer(Answer { verdict, why, .. }) = answered else {
+            prop_assert_eq!((left, answered), (went, did), "a run needs no force");
+            continue;
+        };
+        let gives_way = [Verdict::Tripped, Verdict::Settling, Verdict::Waiting];
+        if !gives_way.contains(&verdict) {
+            prop_assert_eq!((left, answered), (went, did));
+            continue;
+        }
+        let Decision::Run { run, past, .. } = did else {
+            return Err(TestCaseError::fail("force did not get past"));
+        };
+        prop_assert_eq!(past, Some((verdict, why)));
+        prop_assert!(went.runs.contains(&now), "it is counted");
+        prop_assert_eq!(went.in_flight.as_ref(), Some(&run));
+        prop_assert_eq!(run.probe, left.breaker.is_some());
+        let (seen, _) = look(record, firing, limits, survivor, forced.force, now);
+        prop_assert_eq!(&seen, record);
+        let mut bare = Record {
+            in_flight: None,
+            runs: left.runs.clone(),
+            alertname: left.alertname.clone(),
+            instance: left.instance.clone(),
+            fingerprint: left.fingerprint.clone(),
+            ..went
+        };
+        let late_copy = left.episode.as_ref().is_some_and(|e| e.closed_at.is_some());
+        prop_assert!(bare.episode.as_ref().is_some_and(|e| e.closed_at.is_none()));
+        if late_copy {
+            // What ran counts, so its episode goes on, and whoever was told of its breaker is told again.
+            prop_assert_eq!(verdict, Verdict::Settling);
+            prop_assert!(bare.breaker.is_none() || bare.page.is_some());
+            bare.episode.clone_from(&left.episode);
+            bare.page = left.page;
+            bare.owed.clone_from(&left.owed);
+            bare.paged_at = left.paged_at;
+        }
+        prop_assert_eq!(bare, left, "force changed something else");
+    }
+    Ok(())
 }
 
 fn play(steps: Vec<Step>, limits: &Limits) -> Result<(), TestCaseError> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::alert::{Alert, Status};
-use super::decision::{self, Look, Why};
+use super::decision::{self, Force, Look, Why};
 use super::limits::Limits;
 use super::record::{Process, Reason, Record};
 use super::time::Time;
@@ -79,7 +79,7 @@ pub fn standing(
         generator_url: String::new(),
         fingerprint: None,
     };
-    let why = match decision::look(record, &repeat, limits, survivor, now).1 {
+    let why = match decision::look(record, &repeat, limits, survivor, Force::No, now).1 {
         Look::Answer(answer) => Some(answer.why),
         Look::NeedsLock => None,
     };
@@ -156,6 +156,7 @@ mod tests {
             timeout: Duration::from_secs(60),
             supervisor: Process { pid: 1, started: 1 },
             interrupted: Rollback::None,
+            force: Force::No,
         };
         match decide(record, &firing(), &limits(), None, &proposal, now) {
             (record, Decision::Run { run, .. }) => (record, run),

@@ -22,6 +22,14 @@ pub enum Reservation {
     },
 }
 
+/// How many runs the window holds, and what [`reserve`] would get: for whoever only looks.
+pub fn look(host: &Host, limit: RunLimit, now: Time) -> (usize, Reservation) {
+    let mut next = host.clone();
+    let got = reserve(&mut next, limit, now);
+    let granted = matches!(got, Reservation::Granted { .. });
+    (next.runs.len() - usize::from(granted), got)
+}
+
 /// Reserves one run, or declares a storm; once declared it lasts until a run is admitted, and its page with it. A
 /// person is told once within a window, however often storms come and go in it.
 pub fn reserve(host: &mut Host, limit: RunLimit, now: Time) -> Reservation {
@@ -153,6 +161,18 @@ mod tests {
             reserve(&mut host, LIMIT, Time(2)),
             Reservation::Granted { ends_storm: false }
         );
+    }
+
+    #[test]
+    fn a_look_says_what_a_reservation_would_get() {
+        let mut host = Host::default();
+        for (taken, at) in [(0, 0), (1, 1), (2, 2), (2, 3)] {
+            let before = host.clone();
+            let (count, seen) = look(&host, LIMIT, Time(at));
+            assert_eq!((count, &host), (taken, &before));
+            assert_eq!(seen, reserve(&mut host, LIMIT, Time(at)));
+        }
+        assert_eq!(look(&host, LIMIT, Time(600_000)).0, 1);
     }
 
     #[test]

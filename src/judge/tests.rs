@@ -78,7 +78,7 @@ impl Story {
     fn start(&mut self, at: i64, since: i64) -> Result<Run, Verdict> {
         let now = Time(at * MINUTE);
         let alert = alert(Status::Firing, Time(since * MINUTE), None);
-        let (next, seen) = look(&self.record, &alert, &self.limits, None, now);
+        let (next, seen) = look(&self.record, &alert, &self.limits, None, Force::No, now);
         if let Look::Answer(answer) = seen {
             self.adopt(next, &answer.notes);
             return Err(answer.verdict);
@@ -94,10 +94,11 @@ impl Story {
             timeout: Duration::from_secs(240),
             supervisor: Process::default(),
             interrupted: Rollback::None,
+            force: Force::No,
         };
         let (next, decision) = decide(&self.record, &alert, &self.limits, None, &proposal, now);
         match decision {
-            Decision::Run { run, notes } => {
+            Decision::Run { run, notes, .. } => {
                 assert_eq!(
                     next.in_flight.as_ref(),
                     Some(&run),
@@ -534,7 +535,14 @@ fn a_survivor_keeps_the_alert_busy_while_it_lives_and_pages_once() {
     );
     let firing = alert(Status::Firing, Time(-2 * MINUTE), None);
     let now = Time(60 * MINUTE);
-    let (_, seen) = look(&story.record, &firing, &story.limits, Some(survivor), now);
+    let (_, seen) = look(
+        &story.record,
+        &firing,
+        &story.limits,
+        Some(survivor),
+        Force::No,
+        now,
+    );
     assert!(matches!(seen, Look::Answer(answer) if answer.verdict == Verdict::Busy));
     assert_eq!(story.fire(60, -2, HEALED), Verdict::Healed, "it is gone");
     assert_eq!(story.pages.last(), Some(&(60, None)));
@@ -600,6 +608,7 @@ fn the_latest_attempts_are_remembered_with_their_endings() {
             timeout: Duration::from_secs(60),
             supervisor: Process::default(),
             interrupted: Rollback::Done,
+            force: Force::No,
         },
         Time(30 * MINUTE),
     );
@@ -727,4 +736,70 @@ fn skips_change_nothing() {
         assert_eq!(story.fire(at, -2, FAILED), Verdict::Tripped);
         assert_eq!(story.record, before);
     }
+}
+
+#[test]
+fn force_gets_past_the_breaker_and_the_delays_and_past_nothing_else() {
+    let forced = |record: &Record, at: i64, survivor| {
+        let proposal = Proposal {
+            id: "by hand",
+            timeout: Duration::from_secs(60),
+            supervisor: Process::default(),
+            interrupted: Rollback::None,
+            force: Force::PastBreakerAndDelays,
+        };
+        let firing = alert(Status::Firing, Time(-2 * MINUTE), None);
+        match decide(
+            record,
+            &firing,
+            &limits(),
+            survivor,
+            &proposal,
+            Time(at * MINUTE),
+        ) {
+            (next, Decision::Run { run, past, .. }) => {
+                Ok((next, run, past.map(|(verdict, _)| verdict)))
+            }
+            (_, Decision::Answer(answer)) => Err(answer.verdict),
+        }
+    };
+    let mut story = Story::new();
+    assert_eq!(story.fire(0, -2, Ending::Exit(2)), Verdict::GaveUp);
+    assert_eq!(story.fire(1, -2, Ending::Exit(0)), Verdict::Tripped);
+    let (next, run, past) = forced(&story.record, 2, None).unwrap();
+    assert_eq!(
+        (past, run.probe, run.attempt),
+        (Some(Verdict::Tripped), true, 2)
+    );
+    assert_eq!(next.runs.len(), 2);
+    let end = |ending| {
+        let ended = Ended::cleanly(ending);
+        settle(&next, &run, &ended, &limits(), Time(3 * MINUTE))
+    };
+    // It counts as the one attempt that a breaker lets through does.
+    let (healed, answer) = end(Ending::Exit(0));
+    assert_eq!(answer.verdict, Verdict::Healed);
+    assert!(healed.breaker.unwrap().half_open);
+    let (failed, answer) = end(Ending::Exit(1));
+    assert_eq!(answer.verdict, Verdict::Tripped);
+    assert_eq!(failed.breaker.unwrap().hold, 2 * limits().attempt_window);
+    assert_eq!(failed.owed, story.record.owed, "nobody is told twice");
+
+    let mut story = Story::new();
+    story.fire(0, -2, Ending::Exit(0));
+    let (_, _, past) = forced(&story.record, 1, None).unwrap();
+    assert_eq!(past, Some(Verdict::Settling));
+    let mut story = Story::new();
+    story.fire(0, -2, Ending::Exit(1));
+    let (_, _, past) = forced(&story.record, 0, None).unwrap();
+    assert_eq!(past, Some(Verdict::Waiting));
+    assert_eq!(forced(&Record::default(), 0, None).unwrap().2, None);
+
+    let survivor = Some(Process { pid: 7, started: 7 });
+    assert_eq!(
+        forced(&story.record, 0, survivor).unwrap_err(),
+        Verdict::Busy
+    );
+    let unknown = decision::unknown(Time(0));
+    assert_eq!(forced(&unknown, 1, None).unwrap_err(), Verdict::Error);
 }

@@ -5,8 +5,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use nix::unistd::getuid;
-
 /// The accounts of this machine as they were when the file was read.
 #[derive(Clone, Debug)]
 pub struct Accounts(Vec<Account>);
@@ -55,10 +53,9 @@ impl Accounts {
         self.of(uid).map(|account| account.gid)
     }
 
-    /// The home folder of the account this process runs as (its real uid); `None` where the file names
-    /// none, or not by an absolute path.
-    pub fn home(&self) -> Option<PathBuf> {
-        let account = self.of(getuid().as_raw())?;
+    /// The home folder of an account; `None` where the file names none, or not by an absolute path.
+    pub fn home(&self, uid: u32) -> Option<PathBuf> {
+        let account = self.of(uid)?;
         account
             .home
             .starts_with('/')
@@ -173,15 +170,15 @@ mod tests {
     }
 
     #[test]
-    fn our_own_account_has_a_home() {
+    fn an_account_has_a_home() {
         let accounts = Accounts::read().unwrap();
         assert_eq!(accounts.uid("root"), Some(0));
-        let us = getuid().as_raw();
+        let us = 4711;
         let line = format!("us:x:{us}:0::/home/us:/bin/sh\nroot:x:0:0::relative:/bin/sh");
         let expected = PathBuf::from("/home/us");
-        assert_eq!(Accounts::parse(&line).home(), Some(expected));
+        assert_eq!(Accounts::parse(&line).home(us), Some(expected));
         let relative = format!("us:x:{us}:0::relative:/bin/sh");
-        assert_eq!(Accounts::parse(&relative).home(), None);
-        assert_eq!(Accounts::parse("").home(), None);
+        assert_eq!(Accounts::parse(&relative).home(us), None);
+        assert_eq!(Accounts::parse("").home(us), None);
     }
 }

@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access, geteuid};
 
-use crate::sys::viewpoint;
+use crate::sys::{identity, viewpoint};
 
 /// Opens for reading, following no link in the last place.
 pub fn read_only() -> OpenOptions {
@@ -56,6 +56,40 @@ pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
 
 /// How many links are followed on the way to one file, as the kernel has it (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
+/// Whether [`make_folder`] would find the folder or could make it, for whose [`viewpoint`] it is; nothing is made.
+///
+/// # Errors
+/// As it would fail.
+pub fn could_make_folder(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            if viewpoint::may(&std::fs::metadata(parent)?, 0o3) {
+                Ok(())
+            } else {
+                Err(io::Error::from(io::ErrorKind::PermissionDenied))
+            }
+        }
+        other => other.map(drop),
+    }
+}
+
+/// Mode and owner of what is at this path, for a person; why not, where it cannot be asked.
+pub fn described(path: &Path) -> String {
+    match std::fs::metadata(path) {
+        Ok(meta) => {
+            let owner = identity::name_of(meta.uid());
+            format!("mode {:04o}, owner {owner}", meta.mode() & 0o7777)
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Whether there is anything at this path; so it seems, where that cannot be asked.
+pub fn is_there(path: &Path) -> bool {
+    path.symlink_metadata()
+        .map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
+}
 
 /// The real path of `path` if nobody but root and the current account can change it or any folder on
 /// its way, else the reason. A folder that others may write to is accepted on the way when it is sticky and the
@@ -216,6 +250,11 @@ pub fn room(size: u64) -> Vec<u8> {
 /// How long a file is now; 0 where that cannot be told.
 pub fn length(file: &File) -> u64 {
     file.metadata().map_or(0, |meta| meta.len())
+}
+
+/// How long the file at this path is; 0 where that cannot be told.
+pub fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |meta| meta.len())
 }
 
 /// The last `most` bytes of a file, from `from` on, as text; empty where there is nothing to read.

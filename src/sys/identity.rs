@@ -8,15 +8,17 @@ use std::path::Path;
 use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
 
 use crate::sys::accounts::{Accounts, memberships};
+use crate::sys::viewpoint;
 
 /// Whether it is root.
 pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// Its home folder; `/` where none is known.
+/// Its home folder, or that of whose [`viewpoint`] it is; `/` where none is known.
 pub fn home() -> String {
-    let home = Accounts::read().ok().and_then(|accounts| accounts.home());
+    let accounts = Accounts::read().ok();
+    let home = accounts.and_then(|accounts| accounts.home(viewpoint::uid()));
     home.map_or_else(
         || "/".to_owned(),
         |path| path.to_string_lossy().into_owned(),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::judge::AlertName;
 use crate::sys::files;
+use crate::sys::flocks::{self, Flock};
 use crate::wire::holder::Holder;
 
 /// How wide a lock is.
@@ -42,10 +43,57 @@ pub enum Tried {
     Taken(Option<Holder>, PathBuf),
 }
 
+/// What looking brought: who would be in the way.
+#[derive(Debug)]
+pub enum Looked {
+    /// Nobody; what the file says of its last holder, who did not release it.
+    Free(Option<Holder>),
+    /// Somebody holds this file: who, if the file says so, and the processes that the kernel names.
+    Taken(Option<Holder>, PathBuf, Vec<i32>),
+}
+
+/// The files of a lock: the alertname's, and the instance's if its scope is one.
+pub fn paths(folder: &Path, name: &AlertName, scope: &Scope) -> (PathBuf, Option<PathBuf>) {
+    let instance = match scope {
+        Scope::Alert => None,
+        Scope::Instance(digits) => Some(folder.join(format!("heal-{name}@{digits}.lock"))),
+    };
+    (folder.join(format!("heal-{name}.lock")), instance)
+}
+
+/// Looks what [`attempt`] would bring, and takes nothing.
+pub fn look(folder: &Path, name: &AlertName, scope: &Scope) -> io::Result<Looked> {
+    let (path, instance) = paths(folder, name, scope);
+    let shared = instance.is_some();
+    let mut left_by = None;
+    for (path, shared) in [(path, shared)]
+        .into_iter()
+        .chain(instance.map(|p| (p, false)))
+    {
+        if !files::is_there(&path) {
+            continue;
+        }
+        let holder = files::read_only()
+            .open(&path)
+            .map(|file| read_holder(&file))?;
+        let in_the_way = flocks::of(&path)?;
+        let in_the_way: Vec<i32> = in_the_way
+            .into_iter()
+            .filter(|flock| !(shared && flock.shared))
+            .map(|Flock { pid, .. }| pid)
+            .collect();
+        if !in_the_way.is_empty() {
+            return Ok(Looked::Taken(holder, path, in_the_way));
+        }
+        left_by = holder;
+    }
+    Ok(Looked::Free(left_by))
+}
+
 /// Tries once, without waiting.
 pub fn attempt(folder: &Path, name: &AlertName, scope: &Scope) -> io::Result<Tried> {
-    let path = folder.join(format!("heal-{name}.lock"));
-    let Scope::Instance(digits) = scope else {
+    let (path, instance) = paths(folder, name, scope);
+    let Some(own) = instance else {
         return Ok(match take(&path, File::try_lock)? {
             Ok(name) => Tried::Held(Lock::new(name, None, path)),
             Err(holder) => Tried::Taken(holder, path),
@@ -55,12 +103,11 @@ pub fn attempt(folder: &Path, name: &AlertName, scope: &Scope) -> io::Result<Tri
         Ok(shared) => shared,
         Err(holder) => return Ok(Tried::Taken(holder, path)),
     };
-    let path = folder.join(format!("heal-{name}@{digits}.lock"));
-    Ok(match take(&path, File::try_lock)? {
-        Ok(file) => Tried::Held(Lock::new(shared, Some(file), path)),
+    Ok(match take(&own, File::try_lock)? {
+        Ok(file) => Tried::Held(Lock::new(shared, Some(file), own)),
         Err(holder) => {
             shared.unlock()?;
-            Tried::Taken(holder, path)
+            Tried::Taken(holder, own)
         }
     })
 }

@@ -13,6 +13,7 @@ pub mod connection;
 pub mod counters;
 pub mod escalator;
 pub mod files;
+pub mod flocks;
 pub mod handler;
 pub mod history;
 pub mod identity;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::sys::{files, identity};
+use crate::sys::{files, identity, viewpoint};
 use crate::wire::config::{self, Config};
 
 /// The file read when `HEAL_CONF` names no other.
@@ -41,12 +41,36 @@ pub fn load() -> Result<Config, Vec<String>> {
 /// # Errors
 /// As [`load`]; or the kernel refuses.
 pub fn load_for_operator() -> Result<Config, Vec<String>> {
-    let named = std::env::var_os("HEAL_CONF").filter(|name| !name.is_empty());
-    let path = PathBuf::from(named.unwrap_or_else(|| DEFAULT.into()));
+    let path = file();
     if path.is_absolute() && path.exists() {
         identity::become_owner_of(&path).map_err(|why| vec![why])?;
     }
     load()
+}
+
+/// As [`load`], for who only asks: what is found is judged as the account would that owns `HEAL_STATE_DIR`, and started
+/// as root this process becomes it, for good. Nothing is made.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for_viewer() -> Result<Config, Vec<String>> {
+    // Only whose view it is comes from this reading, whoever may have written the file.
+    let path = file();
+    let bytes = files::read_bytes(&path, LARGEST).ok();
+    let shown = path.to_string_lossy();
+    let given = bytes.as_ref().map(|b| (shown.as_ref(), b.as_slice()));
+    if let Ok(config) = config::load(given, |name| std::env::var_os(name)) {
+        viewpoint::take_owners_of(&config.state_dir);
+        // Without the folder, or where the kernel refuses, the view remains.
+        let _ = identity::become_owner_of(&config.state_dir);
+    }
+    load()
+}
+
+/// The file of the configuration, whether or not there is one.
+pub fn file() -> PathBuf {
+    let named = std::env::var_os("HEAL_CONF").filter(|name| !name.is_empty());
+    PathBuf::from(named.unwrap_or_else(|| DEFAULT.into()))
 }
 
 /// Reads the configuration from [`DEFAULT`] alone: no variable of whoever started this process counts.
@@ -83,8 +107,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Unread> {
 
 /// The folder of the configuration file in effect, whether or not there is one: where secrets of escalators lie.
 pub fn folder() -> PathBuf {
-    let named = std::env::var_os("HEAL_CONF").filter(|name| !name.is_empty());
-    let path = PathBuf::from(named.unwrap_or_else(|| DEFAULT.into()));
-    path.parent()
+    file()
+        .parent()
         .map_or_else(|| PathBuf::from("/"), Path::to_path_buf)
 }

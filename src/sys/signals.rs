@@ -3,8 +3,8 @@
 //! what came.
 
 use std::ffi::CString;
-use std::io;
-use std::os::fd::AsFd;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -135,6 +135,26 @@ fn ignored() -> io::Result<u64> {
 /// # Errors
 /// The program could not be started again; nothing was served.
 pub fn start_over() -> io::Result<()> {
+    run_again(&PosixSpawnFileActions::init()?)
+}
+
+/// As [`start_over`], with the standard output of that program kept, for a caller who has to know what came of it. It
+/// may write as much as a pipe holds (64 KiB: pipe(7)), and no more.
+///
+/// # Errors
+/// As [`start_over`].
+pub fn start_over_and_listen() -> io::Result<String> {
+    let (mut said, speaks) = io::pipe()?;
+    let mut actions = PosixSpawnFileActions::init()?;
+    actions.add_dup2(speaks.as_raw_fd(), 1)?;
+    run_again(&actions)?;
+    drop(speaks);
+    let mut text = String::new();
+    said.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn run_again(actions: &PosixSpawnFileActions) -> io::Result<()> {
     let inherited = SigSet::thread_get_mask()?;
     let mut signals = Signals::block()?;
 
@@ -154,7 +174,7 @@ pub fn start_over() -> io::Result<()> {
         .collect::<Result<Vec<_>, _>>()?;
     let program = posix_spawn(
         "/proc/self/exe",
-        &PosixSpawnFileActions::init()?,
+        actions,
         &attributes,
         &arguments,
         &environment,

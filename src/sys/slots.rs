@@ -5,7 +5,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 
-use crate::sys::files;
+use crate::sys::{files, flocks};
 
 /// A slot that is held; it ends with this value.
 #[derive(Debug)]
@@ -25,4 +25,14 @@ pub fn attempt(folder: &Path, slots: u32) -> io::Result<Option<Slot>> {
         }
     }
     Ok(None)
+}
+
+/// How many of the slots are taken, looked at and not tried.
+pub fn taken(folder: &Path, slots: u32) -> io::Result<u32> {
+    let mut taken = 0;
+    for number in 0..slots {
+        let path = folder.join(format!("slot-{number}.lock"));
+        taken += u32::from(!flocks::of(&path)?.is_empty());
+    }
+    Ok(taken)
 }

@@ -7,8 +7,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
-use nix::unistd::geteuid;
 
+use crate::sys::viewpoint;
 use crate::wire::token::Token;
 
 /// Reads the token. The file is a regular one, not a symbolic link, owned by root or by the account this
@@ -19,6 +19,12 @@ use crate::wire::token::Token;
 /// One sentence that names the file and what to do, and shows nothing of its content.
 pub fn load(path: &Path) -> Result<Token, String> {
     read(path).map_err(|why| format!("token file {}: {why}", path.display()))
+}
+
+/// Whether this process may not open the file, although the account whose [`viewpoint`] it is perhaps may.
+pub fn is_hidden(path: &Path) -> bool {
+    let denied = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+    viewpoint::is_anothers() && File::open(path).is_err_and(denied)
 }
 
 fn read(path: &Path) -> Result<Token, String> {
@@ -40,7 +46,7 @@ fn read(path: &Path) -> Result<Token, String> {
     if !found.is_file() {
         return Err("it is no regular file".to_owned());
     }
-    guarded(found.uid(), found.mode() & 0o7777, geteuid().as_raw())?;
+    guarded(found.uid(), found.mode() & 0o7777, viewpoint::uid())?;
     let mut text = Vec::new();
     // Room for white space around the longest token; anything beyond makes it too long.
     file.take(Token::LONGEST as u64 + 1024)

@@ -24,9 +24,14 @@ pub fn take_owners_of(path: &Path) {
     }
 }
 
-/// Whose view it is: a user id.
+/// Whose view it is: a user id. As long as nobody said so, this process's own, whoever it becomes.
 pub fn uid() -> u32 {
-    *VIEWER.get_or_init(|| geteuid().as_raw())
+    VIEWER.get().copied().unwrap_or_else(|| geteuid().as_raw())
+}
+
+/// Whether it is another account's view: what this process may not look at, that account perhaps may.
+pub fn is_anothers() -> bool {
+    uid() != geteuid().as_raw()
 }
 
 /// Whether the viewer may run this file. For this process's own account the kernel is asked (access(2)); for another

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use super::directives::Compat;
+use super::notification::Notification;
 use super::timestamp::rfc3339;
-use crate::judge::{Alert, Run};
+use crate::judge::{Alert, Run, Status, Time};
 
 /// Where commands are looked for.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -24,12 +26,10 @@ pub struct Context<'a> {
     pub backup_dir: &'a str,
     /// `HEAL_MAX_ATTEMPTS`.
     pub max_attempts: u32,
-    /// `HEAL_RECEIVER`.
-    pub receiver: &'a str,
-    /// `HEAL_GROUP_KEY`.
-    pub group_key: &'a str,
-    /// `HEAL_EXTERNAL_URL`.
-    pub external_url: &'a str,
+    /// What the alert came in.
+    pub notification: &'a Notification,
+    /// Whose variables it gets beside its own.
+    pub compat: Option<Compat>,
 }
 
 /// A handler's environment, and what had to be left out of it.
@@ -37,7 +37,8 @@ pub struct Context<'a> {
 pub struct Environment {
     /// Names and values, free of NUL, names unique.
     pub variables: Vec<(String, String)>,
-    /// Names of labels and annotations that are not in it, and why. The handler's stdin has them all.
+    /// Names of labels and annotations (of other programs' variables, the variables) that are not in it, and why. The
+    /// handler's stdin has them all.
     pub left_out: Vec<(String, &'static str)>,
 }
 
@@ -60,43 +61,90 @@ pub fn build(alert: &Alert, run: &Run, context: &Context<'_>) -> Environment {
         ("HEAL_MAX_ATTEMPTS", &context.max_attempts.to_string()),
         ("HEAL_STARTS_AT", &starts_at),
         ("HEAL_DEADLINE", &seconds),
-        ("HEAL_RECEIVER", context.receiver),
-        ("HEAL_GROUP_KEY", context.group_key),
-        ("HEAL_EXTERNAL_URL", context.external_url),
+        ("HEAL_RECEIVER", &context.notification.receiver),
+        ("HEAL_GROUP_KEY", &context.notification.group_key),
+        ("HEAL_EXTERNAL_URL", &context.notification.external_url),
         ("HEAL_GENERATOR_URL", &alert.generator_url),
         ("HEAL_BACKUP_DIR", context.backup_dir),
         ("HEAL_RUN_ID", &run.id),
     ] {
-        let value = if value.len() <= LONGEST {
-            value.replace('\0', "")
-        } else {
-            environment.left_out.push((name.to_owned(), "too long"));
-            String::new()
-        };
-        environment.variables.push((name.to_owned(), value));
+        environment.set(name, value);
     }
     let mut room = TOTAL;
-    environment.add("HEAL_LABEL_", &alert.labels, &mut room);
-    environment.add("HEAL_ANNOTATION_", &alert.annotations, &mut room);
+    environment.add("HEAL_LABEL_", "", &alert.labels, &mut room);
+    environment.add("HEAL_ANNOTATION_", "", &alert.annotations, &mut room);
+    match context.compat {
+        Some(Compat::Amx) => environment.add_amx(alert, context.notification, &mut room),
+        None => {}
+    }
     environment
 }
 
 impl Environment {
-    fn add(&mut self, prefix: &str, map: &BTreeMap<String, String>, room: &mut usize) {
+    /// prometheus-am-executor's variables (`amDataToEnv` in its server.go), as if the sender had posted this one alert
+    /// by itself: one alert, and what is common to all alerts is what this one has.
+    fn add_amx(&mut self, alert: &Alert, notification: &Notification, room: &mut usize) {
+        let status = match alert.status {
+            Status::Firing => "firing",
+            Status::Resolved => "resolved",
+        };
+        // Its zero time, in which an alert fires that has no end, is 0.
+        let seconds = |at: Option<Time>| at.map_or(0, |at| at.0.div_euclid(1000)).to_string();
+        for (name, value) in [
+            ("AMX_RECEIVER", notification.receiver.as_str()),
+            ("AMX_STATUS", status),
+            ("AMX_EXTERNAL_URL", &notification.external_url),
+            ("AMX_ALERT_LEN", "1"),
+            ("AMX_ALERT_1_STATUS", status),
+            ("AMX_ALERT_1_START", &seconds(alert.starts_at)),
+            ("AMX_ALERT_1_END", &seconds(alert.ends_at)),
+            ("AMX_ALERT_1_URL", &alert.generator_url),
+            (
+                "AMX_ALERT_1_FINGERPRINT",
+                alert.fingerprint.as_deref().unwrap_or(""),
+            ),
+        ] {
+            self.set(name, value);
+        }
+        for (prefix, map) in [
+            ("AMX_LABEL_", &alert.labels),
+            ("AMX_GLABEL_", &notification.group_labels),
+            ("AMX_ANNOTATION_", &alert.annotations),
+            ("AMX_ALERT_1_LABEL_", &alert.labels),
+            ("AMX_ALERT_1_ANNOTATION_", &alert.annotations),
+        ] {
+            self.add(prefix, prefix, map, room);
+        }
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        let value = if value.len() <= LONGEST {
+            value.replace('\0', "")
+        } else {
+            self.left_out.push((name.to_owned(), "too long"));
+            String::new()
+        };
+        self.variables.push((name.to_owned(), value));
+    }
+
+    /// What is left out is told by its name behind `told`.
+    fn add(&mut self, prefix: &str, told: &str, map: &BTreeMap<String, String>, room: &mut usize) {
         let mut flattened: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for name in map.keys() {
             flattened.entry(flatten(name)).or_default().push(name);
         }
         for (flat, names) in flattened {
             let [name] = names.as_slice() else {
-                let out = names.into_iter().map(|name| (name.to_owned(), "collides"));
+                let out = names
+                    .into_iter()
+                    .map(|name| (format!("{told}{name}"), "collides"));
                 self.left_out.extend(out);
                 continue;
             };
             let value = map.get(*name).map_or("", String::as_str);
             let size = prefix.len() + flat.len() + value.len();
             if value.len() > LONGEST || flat.len() > LONGEST || size > *room {
-                self.left_out.push(((*name).to_owned(), "too long"));
+                self.left_out.push((format!("{told}{name}"), "too long"));
                 continue;
             }
             *room -= size;
@@ -116,9 +164,17 @@ fn flatten(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::judge::record::Process;
-    use crate::judge::{Status, Time};
+    use crate::wire::notification;
 
     fn environment(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> Environment {
+        environment_with(None, labels, annotations)
+    }
+
+    fn environment_with(
+        compat: Option<Compat>,
+        labels: &[(&str, &str)],
+        annotations: &[(&str, &str)],
+    ) -> Environment {
         let map = |pairs: &[(&str, &str)]| {
             pairs
                 .iter()
@@ -142,13 +198,13 @@ mod tests {
             probe: false,
             supervisor: Process::default(),
         };
+        let body = r#"{"alerts":[],"receiver":"x","groupKey":"{}","externalURL":"u","groupLabels":{"job":"web"}}"#;
         let context = Context {
             home: "/h",
             backup_dir: "/b",
             max_attempts: 3,
-            receiver: "x",
-            group_key: "{}",
-            external_url: "u",
+            notification: &notification::parse(body.as_bytes()).unwrap(),
+            compat,
         };
         build(&alert, &run, &context)
     }
@@ -202,5 +258,38 @@ mod tests {
             );
             assert!(!value.contains('\0'));
         }
+    }
+
+    #[test]
+    fn am_executors_variables_are_those_of_the_one_alert() {
+        let labels = [("alertname", "A"), ("a.b", "1"), ("a_b", "2")];
+        let notes = [("summary", "s")];
+        let plain = environment(&labels, &notes);
+        let plain_names: Vec<&String> = plain.variables.iter().map(|(name, _)| name).collect();
+        assert!(!plain_names.iter().any(|name| name.starts_with("AMX_")));
+        let amx = environment_with(Some(Compat::Amx), &labels, &notes);
+        let (own, others) = amx.variables.split_at(plain.variables.len());
+        assert_eq!(own, plain.variables);
+        let pairs: Vec<(&str, &str)> = others.iter().map(|(n, v)| (&**n, &**v)).collect();
+        let want = [
+            ("AMX_RECEIVER", "x"),
+            ("AMX_STATUS", "firing"),
+            ("AMX_EXTERNAL_URL", "u"),
+            ("AMX_ALERT_LEN", "1"),
+            ("AMX_ALERT_1_STATUS", "firing"),
+            ("AMX_ALERT_1_START", "0"),
+            ("AMX_ALERT_1_END", "0"),
+            ("AMX_ALERT_1_URL", "gg"),
+            ("AMX_ALERT_1_FINGERPRINT", ""),
+            ("AMX_LABEL_alertname", "A"),
+            ("AMX_GLABEL_job", "web"),
+            ("AMX_ANNOTATION_summary", "s"),
+            ("AMX_ALERT_1_LABEL_alertname", "A"),
+            ("AMX_ALERT_1_ANNOTATION_summary", "s"),
+        ];
+        assert_eq!(pairs, want);
+        let out: Vec<&str> = amx.left_out.iter().map(|(name, _)| &**name).collect();
+        let want = ["a.b", "a_b", "AMX_LABEL_a.b", "AMX_LABEL_a_b"];
+        assert_eq!(out.get(..4).unwrap(), want);
     }
 }

@@ -101,6 +101,9 @@ pub struct RunLine<'a> {
     pub peer: &'a str,
     /// The attempt, from 1.
     pub attempt: u32,
+    /// Whether an operator's force got it past the breaker or a delay; absent where not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
 }
 
 #[derive(Serialize)]
@@ -188,6 +191,7 @@ mod tests {
             group_key: "{}",
             peer: "local",
             attempt: 1,
+            forced: false,
         };
         let event = Event::Result {
             run,

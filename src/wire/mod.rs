@@ -9,6 +9,7 @@ pub mod directives;
 pub mod duration;
 pub mod environment;
 pub mod event;
+pub mod explanation;
 pub mod exposition;
 pub mod finding;
 pub mod history;

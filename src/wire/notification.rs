@@ -23,6 +23,8 @@ pub struct Notification {
     pub group_key: String,
     /// The sender's own address; may be empty.
     pub external_url: String,
+    /// What the alerts are grouped by, as far as it can be read: it is told, and never judged.
+    pub group_labels: BTreeMap<String, String>,
     /// The payload's version; empty when the sender gives none.
     pub version: String,
     /// How many alerts the sender cut off and will not send (`max_alerts`); 0 when it does not say.
@@ -53,6 +55,49 @@ impl Notification {
     }
 }
 
+/// What an operator says of an alert, instead of a sender.
+#[derive(Clone, Debug, Default)]
+pub struct Told<'a> {
+    /// The receiver's name.
+    pub receiver: &'a str,
+    /// Whether it is over.
+    pub resolved: bool,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// When it began.
+    pub starts_at: Time,
+    /// When it ended; nothing is said of it while it fires.
+    pub ends_at: Time,
+    /// The fingerprint of its record; may be empty.
+    pub fingerprint: &'a str,
+}
+
+/// The body that says this, as a sender would post it.
+pub fn compose(told: &Told<'_>) -> String {
+    let ends_at = if told.resolved {
+        timestamp::to_the_millisecond(told.ends_at)
+    } else {
+        timestamp::rfc3339(timestamp::NONE)
+    };
+    let status = if told.resolved { "resolved" } else { "firing" };
+    serde_json::json!({
+        "version": "4",
+        "receiver": told.receiver,
+        "status": status,
+        "alerts": [{
+            "status": status,
+            "labels": told.labels,
+            "annotations": told.annotations,
+            "startsAt": timestamp::to_the_millisecond(told.starts_at),
+            "endsAt": ends_at,
+            "fingerprint": told.fingerprint,
+        }],
+    })
+    .to_string()
+}
+
 /// Reads a body.
 ///
 /// # Errors
@@ -80,6 +125,7 @@ pub fn parse(body: &[u8]) -> Result<Notification, String> {
         receiver: top.text("receiver")?.unwrap_or_default(),
         group_key: top.text("groupKey")?.unwrap_or_default(),
         external_url: top.text("externalURL")?.unwrap_or_default(),
+        group_labels: top.find("groupLabels").map(told).unwrap_or_default(),
         version: top.text("version")?.unwrap_or_default(),
         truncated: top.unsigned("truncatedAlerts")?.unwrap_or(0),
         alerts: Vec::new(),
@@ -94,6 +140,14 @@ pub fn parse(body: &[u8]) -> Result<Notification, String> {
     }
     notification.warnings = warnings(&notification.version, nameless);
     Ok(notification)
+}
+
+/// The strings of an object; what is anything else is passed over.
+fn told(value: &RawValue) -> BTreeMap<String, String> {
+    let members = json::members(value).unwrap_or_default().into_iter();
+    members
+        .filter_map(|(name, value)| Some((name, json::text(value)?)))
+        .collect()
 }
 
 fn not_an_object(value: &RawValue) -> String {

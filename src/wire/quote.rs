@@ -29,19 +29,25 @@ pub(crate) fn shell(text: &str) -> String {
     if !text.is_empty() && text.chars().all(bare) {
         return text.to_owned();
     }
-    if !text.contains(char::is_control) {
+    if !text.contains(invisible) {
         return format!("'{}'", text.replace('\'', "'\\''"));
     }
     let mut out = String::from("$'");
     for c in text.chars() {
-        match c {
-            '\'' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => out.extend(format!("\\u{:04x}", u32::from(c)).chars()),
-            c => out.push(c),
+        match (c, u32::from(c)) {
+            ('\'' | '\\', _) => out.extend(['\\', c]),
+            (c, code) if invisible(c) && code > 0xffff => out.push_str(&format!("\\U{code:08x}")),
+            (c, code) if invisible(c) => out.push_str(&format!("\\u{code:04x}")),
+            (c, _) => out.push(c),
         }
     }
     out.push('\'');
     out
+}
+
+/// What a terminal would obey or hide instead of showing it.
+fn invisible(c: char) -> bool {
+    !matches!(c, '"' | '\'' | '\\') && c.escape_debug().count() > 1
 }
 
 /// The text for a person's terminal: whole, on one line, and what could move its cursor or turn its
@@ -87,6 +93,7 @@ mod tests {
             ("it's", "'it'\\''s'"),
             ("$(reboot)", "'$(reboot)'"),
             ("a\n'\\", "$'a\\u000a\\'\\\\'"),
+            ("é\u{202e}\u{e0001}", "$'é\\u202e\\U000e0001'"),
         ] {
             assert_eq!(shell(text), word);
         }

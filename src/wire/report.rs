@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
+use super::duration;
 use super::timestamp::rfc3339;
 use crate::judge::alert::cut;
 use crate::judge::pauses::Pause;
 use crate::judge::record::Reason;
-use crate::judge::{Ending, Rollback, Verdict, Why};
+use crate::judge::{Ending, Limits, Record, Rollback, Time, Verdict, Why};
 
 /// What came of one alert.
 #[derive(Clone, Debug)]
@@ -172,6 +173,95 @@ pub fn rollback(rollback: Rollback) -> Option<&'static str> {
         Rollback::Done => Some("restored"),
         Rollback::Failed => Some("failed"),
     }
+}
+
+/// What to do about a verdict, for a person; the documentation is held to it.
+pub fn remedy(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Resolved | Verdict::Healed | Verdict::Settling | Verdict::Waiting => "nothing",
+        Verdict::NotAllowed => "if it should be healed: put it on the allow-list",
+        Verdict::NoHandler => {
+            "nothing, or write one; heal=\"true\" on an alert without a handler is a slip in the rules"
+        }
+        Verdict::UnsafeHandler => {
+            "mend what the detail names; until then nothing runs for that alert"
+        }
+        Verdict::Paused => "nothing; after resume the sender's next repeat brings it back",
+        Verdict::Observed => {
+            "nothing; when the first week is over, take HEAL_OBSERVE=yes or mode=observe away"
+        }
+        Verdict::GaveUp => "a person was paged: read the handler's log",
+        Verdict::Tripped => {
+            "a person: read the handler's log, mend the cause; self-heal reset closes the breaker at once"
+        }
+        Verdict::Storm => "look for the common cause; runs go on as the window frees",
+        Verdict::Failed => "nothing yet; the next attempt comes by itself",
+        Verdict::Deferred => {
+            "nothing, unless it never ends: after a whole HEAL_ATTEMPT_WINDOW of nothing else it is tripped"
+        }
+        Verdict::Busy => "nothing; if it stays: see who holds the lock",
+        Verdict::Error => "at once: the detail and GET /-/ready name file and reason",
+    }
+}
+
+/// What a record holds, in words.
+pub fn standing(record: &Record, limits: &Limits, now: Time) -> String {
+    if *record == Record::default() {
+        return "never seen".to_owned();
+    }
+    let mut parts = Vec::new();
+    match &record.episode {
+        Some(episode) => match episode.closed_at {
+            Some(at) => parts.push(format!("resolved at {}", rfc3339(at))),
+            None => parts.push(format!("firing since {}", rfc3339(episode.starts_at))),
+        },
+        None => parts.push("nothing has run".to_owned()),
+    }
+    let counts = |end: &&Time| now.since(**end) < limits.attempt_window;
+    let failed = record.failures.iter().filter(counts).count();
+    if failed > 0 {
+        parts.push(format!("{failed} of {} failures", limits.max_attempts));
+    }
+    if record.ineffective > 0 {
+        let (count, most) = (record.ineffective, limits.max_attempts);
+        parts.push(format!("{count} of {most} heals without effect"));
+    }
+    for limit in &limits.run_limits {
+        let within = |start: &&Time| now.since(**start) < limit.window;
+        let count = record.runs.iter().filter(within).count();
+        if count > 0 {
+            let window = duration::show(limit.window);
+            parts.push(format!("{count} of {} runs within {window}", limit.runs));
+        }
+    }
+    if let Some(breaker) = record.breaker.as_ref().filter(|_| record.breaker_open()) {
+        let state = if breaker.half_open {
+            "half-open"
+        } else {
+            "open"
+        };
+        let (reason, since) = (breaker.reason.as_str(), rfc3339(breaker.since));
+        parts.push(format!("breaker {state} ({reason}) since {since}"));
+    }
+    if let Some(at) = record.healed_at {
+        parts.push(format!("healed at {}, not verified", rfc3339(at)));
+    }
+    if let Some(at) = record.retry_from {
+        parts.push(format!("last failed or deferred at {}", rfc3339(at)));
+    }
+    if let Some(run) = &record.in_flight {
+        parts.push(format!("a run in flight since {}", rfc3339(run.started)));
+    }
+    if let Some(since) = record.unknown_since {
+        parts.push(format!("was damaged, found at {}", rfc3339(since)));
+    }
+    parts.join("; ")
+}
+
+/// A storm in words: no more runs until then.
+pub fn storm(until: Time) -> String {
+    let until = rfc3339(until);
+    format!("the host's run limit is reached; frees at {until}")
 }
 
 /// A pause in words.

@@ -43,6 +43,13 @@ pub fn rfc3339(time: Time) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Likewise to the millisecond, `2026-11-22T12:00:00.123Z`: read again it is the same instant.
+pub fn to_the_millisecond(time: Time) -> String {
+    let whole = rfc3339(time);
+    let seconds = whole.strip_suffix('Z').unwrap_or(&whole);
+    format!("{seconds}.{:03}Z", time.0.rem_euclid(MS_PER_SECOND))
+}
+
 /// Three numbers of fixed width: the first `width` digits long, the others two.
 fn triple(text: &str, separator: char, width: usize) -> Option<(i64, i64, i64)> {
     let (first, rest) = text.split_once(separator)?;
@@ -122,6 +129,13 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_millisecond_is_not_lost() {
+        for ms in [0, 1, 999, 1_000, 1_795_348_800_123, -1] {
+            assert_eq!(parse(&to_the_millisecond(Time(ms))), Some(Time(ms)));
+        }
+    }
     use proptest::prelude::*;
 
     #[test]

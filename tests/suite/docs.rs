@@ -9,7 +9,7 @@ use std::process::Command;
 use self_heal::judge::record::{Process, Reason};
 use self_heal::judge::{Alert as Judged, AllowList, Ending, Run, Status, Time, Verdict};
 use self_heal::wire::environment::{self, Context};
-use self_heal::wire::{config, directives, exposition, report};
+use self_heal::wire::{config, directives, exposition, notification, report};
 use self_heal::{cli, serve};
 
 use crate::rollback;
@@ -206,18 +206,32 @@ fn every_variable_of_a_handler_is_documented_and_no_other() {
         probe: false,
         supervisor: Process::default(),
     };
-    let context = Context {
-        home: "/",
-        backup_dir: "/",
-        max_attempts: 3,
-        receiver: "",
-        group_key: "",
-        external_url: "",
+    let label = BTreeMap::from([("name".to_owned(), String::new())]);
+    let mut notification = notification::parse(br#"{"alerts":[]}"#).unwrap();
+    notification.group_labels.clone_from(&label);
+    let names = |alert: &Judged, compat| {
+        let context = Context {
+            home: "/",
+            backup_dir: "/",
+            max_attempts: 3,
+            notification: &notification,
+            compat,
+        };
+        let variables = environment::build(alert, &run, &context).variables;
+        variables.into_iter().map(|(name, _)| name)
     };
-    let names = environment::build(&alert, &run, &context).variables;
-    let names: Vec<String> = names.into_iter().map(|(name, _)| name).collect();
-    assert_eq!(words(&table("| variable | value |")), names);
+    let plain: Vec<String> = names(&alert, None).collect();
+    assert_eq!(words(&table("| variable | value |")), plain);
     assert!(page("handlers.md").contains("`HEAL_LABEL_<name>`"));
+    let labelled = Judged {
+        labels: label.clone(),
+        annotations: label,
+        ..alert
+    };
+    let amx =
+        names(&labelled, Some(directives::Compat::Amx)).filter(|name| name.starts_with("AMX"));
+    let amx: Vec<String> = amx.map(|name| name.replace("_name", "_<name>")).collect();
+    assert_eq!(words(&table("| variable of am-executor | value |")), amx);
 }
 
 #[test]

@@ -55,6 +55,21 @@ impl Store {
         Ok(store)
     }
 
+    /// The store in this folder for reading alone, and nothing is made, if [`Store::open`] would open it.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn peek(folder: &Path) -> Result<Store, StateError> {
+        let fail = |doing| move |error| StateError::new(folder, doing, error);
+        files::could_make_folder(folder).map_err(fail("make the state folder"))?;
+        if files::is_there(folder) {
+            files::trusted(folder)
+                .map_err(io::Error::other)
+                .map_err(fail("trust the state folder"))?;
+        }
+        Ok(Store::at(folder))
+    }
+
     /// The store in this folder for reading alone: nothing is made, and nothing looked at yet.
     pub fn at(folder: &Path) -> Store {
         Store {

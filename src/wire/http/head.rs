@@ -22,6 +22,17 @@ pub enum Method {
 }
 
 impl Method {
+    /// The word of the request line; `?` for one that is not served.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Other => "?",
+        }
+    }
+
     /// Whether the request is a notification, so that its body is read.
     pub fn notifies(self) -> bool {
         matches!(self, Method::Post | Method::Put)
@@ -81,6 +92,12 @@ impl Head {
             None => None,
         };
         Ok(head)
+    }
+
+    /// The media type of the body, as sent; what is no UTF-8 in it as `\u{fffd}`.
+    pub fn content_type(&self) -> Option<String> {
+        let value = self.values("Content-Type").next()?;
+        Some(String::from_utf8_lossy(value).into_owned())
     }
 
     /// The values of every field of this name, in order, white space trimmed.

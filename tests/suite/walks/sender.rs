@@ -12,7 +12,7 @@ use self_heal::judge::record::{PageKind, Process, Reason};
 use self_heal::judge::{
     Alert, AllowList, Decision, Ending, Limits, Look, Note, Proposal, Record, Run, Time, Verdict,
 };
-use self_heal::judge::{Ended, Rollback};
+use self_heal::judge::{Ended, Force, Rollback};
 use self_heal::wire::records::{self, Copy};
 use self_heal::wire::{config, notification, timestamp};
 
@@ -287,6 +287,7 @@ impl World {
             &allowed,
             |_| Handler::Ready(Stance::Act),
             |_| Ok(None),
+            &mut |_| (),
         );
         let firing = matches!(admission, Admission::Candidate(_));
         let verdict = if firing {
@@ -316,7 +317,7 @@ impl World {
             return Some(Verdict::Busy); // its own lock is held
         }
         let now = ours(at);
-        let (next, seen) = look(&self.record, alert, &self.limits, None, now);
+        let (next, seen) = look(&self.record, alert, &self.limits, None, Force::No, now);
         if let Look::Answer(answer) = seen {
             self.adopt(next, &answer.notes);
             return Some(answer.verdict);
@@ -326,9 +327,10 @@ impl World {
             timeout: Duration::from_secs(240),
             supervisor: Process::default(),
             interrupted: Rollback::None,
+            force: Force::No,
         };
         match decide(&self.record, alert, &self.limits, None, &proposal, now) {
-            (next, Decision::Run { run, notes }) => {
+            (next, Decision::Run { run, notes, .. }) => {
                 self.adopt(next, &notes);
                 self.runs.push(at);
                 let act = handler(self.runs.len());
