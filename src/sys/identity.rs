@@ -14,6 +14,11 @@ pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
+/// Its number.
+pub fn uid() -> u32 {
+    geteuid().as_raw()
+}
+
 /// Its home folder; `/` where none is known.
 pub fn home() -> String {
     let home = Accounts::read().ok().and_then(|accounts| accounts.home());

@@ -7,8 +7,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
-use nix::unistd::geteuid;
 
+use crate::sys::viewpoint;
 use crate::wire::token::Token;
 
 /// Reads the token. The file is a regular one, not a symbolic link, owned by root or by the account this
@@ -40,7 +40,7 @@ fn read(path: &Path) -> Result<Token, String> {
     if !found.is_file() {
         return Err("it is no regular file".to_owned());
     }
-    guarded(found.uid(), found.mode() & 0o7777, geteuid().as_raw())?;
+    guarded(found.uid(), found.mode() & 0o7777, viewpoint::uid())?;
     let mut text = Vec::new();
     // Room for white space around the longest token; anything beyond makes it too long.
     file.take(Token::LONGEST as u64 + 1024)

@@ -23,6 +23,8 @@ pub mod pauses;
 pub(crate) mod quote;
 pub mod records;
 pub mod report;
+pub mod shebang;
 pub mod spool;
+pub mod sudo;
 pub mod timestamp;
 pub mod token;
