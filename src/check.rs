@@ -44,8 +44,8 @@ pub fn check() -> Report {
     configuration::look(&mut desk);
     account::look(&mut desk, telling.as_deref());
     folders::look(&mut desk);
-    let handlers = handlers::look(&mut desk);
-    allowlist::look(&mut desk, &handlers);
+    let (handlers, names) = handlers::look(&mut desk);
+    allowlist::look(&mut desk, &names);
     sudo::look(&mut desk, &handlers);
     units::look(&mut desk, &handlers);
     escalators::look(&mut desk);

@@ -2,13 +2,14 @@
 
 use std::io;
 
-use super::{Desk, Ready, count, kinds};
+use super::{Desk, count, kinds};
+use crate::judge::AlertName;
 use crate::judge::allowlist::{Odd, Remark};
 use crate::ready;
 use crate::sys::sight::{self, Sight};
 
 /// Looks at it.
-pub(super) fn look(desk: &mut Desk, handlers: &[Ready]) {
+pub(super) fn look(desk: &mut Desk, handlers: &[AlertName]) {
     let config = desk.config().clone();
     let path = config.allowed_instances.clone();
     let shown = path.display().to_string();
@@ -53,7 +54,7 @@ pub(super) fn look(desk: &mut Desk, handlers: &[Ready]) {
             "name this machine's instances in it",
         );
     }
-    let known: Vec<&str> = handlers.iter().map(|ready| ready.name.as_str()).collect();
+    let known: Vec<&str> = handlers.iter().map(AlertName::as_str).collect();
     for Remark { line, what } in list.review(&known) {
         remark(desk, format!("{shown}:{line}"), what);
     }
@@ -89,7 +90,7 @@ fn remark(desk: &mut Desk, place: String, odd: Odd) {
         Odd::NoHandler(names) => desk.found(
             &kinds::ALLOW_NO_HANDLER,
             place,
-            format!("no handler that may be run is called {}: misspelled, or not installed", names.join(", ")),
+            format!("no handler is called {}: misspelled, or not installed", names.join(", ")),
             "spell it as the alert and its handler are, capital letters included, or remove it",
         ),
         Odd::Covered(by) => desk.found(

@@ -14,8 +14,8 @@ use crate::wire::duration::show;
 /// The largest script that is read for its text.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
-/// Looks at them; those that may be run.
-pub(super) fn look(desk: &mut Desk) -> Vec<Ready> {
+/// Looks at them; those that may be run, and the names of all.
+pub(super) fn look(desk: &mut Desk) -> (Vec<Ready>, Vec<AlertName>) {
     let folder = desk.config().handler_dir.clone();
     let shown = folder.display().to_string();
     let names = match sight::names(&folder) {
@@ -30,7 +30,7 @@ pub(super) fn look(desk: &mut Desk) -> Vec<Ready> {
                 );
             }
             desk.looked("handlers", format!("none was seen in {shown}"));
-            return Vec::new();
+            return (Vec::new(), Vec::new());
         }
     };
     for name in &names {
@@ -57,7 +57,7 @@ pub(super) fn look(desk: &mut Desk) -> Vec<Ready> {
         "handlers",
         format!("{} in {shown}: {}", known.len(), names.join(", ")),
     );
-    ready
+    (ready, known)
 }
 
 /// What no alert will ever find.

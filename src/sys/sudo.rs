@@ -1,7 +1,7 @@
 //! What sudo(8) would let an account do, asked of sudo itself: nothing is run by it. It never waits for a password.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
@@ -17,7 +17,7 @@ const BOUND: Duration = Duration::from_secs(20);
 
 /// Whether there is one.
 pub fn installed() -> bool {
-    Path::new(PROGRAM).exists()
+    std::fs::metadata(PROGRAM).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
 }
 
 /// Whether the kernel keeps this process from getting more rights by a program (proc_pid_status(5), NoNewPrivs).

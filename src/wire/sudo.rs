@@ -206,7 +206,10 @@ pub fn asks_for_a_password(rules: &str, command: &str) -> bool {
             .skip(1)
             .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
             .collect();
-        if whole.iter().any(|text| text == command || text == "ALL") {
+        // A rule without arguments is for all of them.
+        let program = command.split(' ').next().unwrap_or(command);
+        let has = |text: &String| text == command || text == program || text == "ALL";
+        if whole.iter().any(has) {
             asks = !free;
         }
     }
@@ -301,6 +304,7 @@ mod tests {
             Sudoers entry:\n    RunAsUsers: root\n    Commands:\n\t/bin/b\n";
         assert!(!asks_for_a_password(rules, "/bin/a"));
         assert!(asks_for_a_password(rules, "/bin/b"));
+        assert!(asks_for_a_password(rules, "/bin/b -x"));
         let wrapped = "/usr/bin/timeout -k 5 60 /usr/bin/systemctl restart x.service";
         assert!(!asks_for_a_password(rules, wrapped));
         // A rule with a pattern cannot be compared.
