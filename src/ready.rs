@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::deliver;
-use crate::judge::{AlertName, AllowList};
+use crate::judge::{AlertName, AllowList, Host, Time};
 use crate::sys::catalog::{self, Lookup};
 use crate::sys::escalator;
 use crate::sys::history::History;
 use crate::sys::log::Log;
-use crate::sys::spool::Spool;
+use crate::sys::spool::{Spool, Waiting};
 use crate::sys::state::file::Store;
 use crate::sys::{clock, counters, files, snapshot};
 use crate::wire::config::Config;
@@ -19,6 +19,10 @@ const CLOCK_STEP: Duration = Duration::from_secs(60);
 
 /// The largest allow-list, in bytes.
 const LARGEST_LIST: u64 = 16 * 1024 * 1024;
+
+/// What [`is_ahead`] means, in a sentence.
+pub const CLOCK_WENT_BACK: &str =
+    "the clock went back: runs are on record that lie in the future, and count until then";
 
 /// Everything that would keep a heal, or the telling of it, from working, one sentence each; empty when all is well.
 pub fn problems(config: &Config, log: &mut Log) -> Vec<String> {
@@ -90,11 +94,7 @@ fn pages(config: &Config) -> Vec<String> {
     problems.extend(spool.err().map(|error| format!("spool: {error}")));
     match deliver::waiting(config) {
         Ok(waiting) => {
-            let looked_at = [
-                (waiting.failed, "refused for good"),
-                (waiting.damaged, "damaged in the spool"),
-            ];
-            for (count, what) in looked_at.into_iter().filter(|(count, _)| *count > 0) {
+            for (count, what) in stuck(&waiting) {
                 problems.push(format!("pages {what}: {count}; self-heal drain --list"));
             }
         }
@@ -132,13 +132,24 @@ fn host_record(store: &mut Store, log: &mut Log) -> Option<String> {
         ));
     }
     match host {
-        Ok(host) if host.runs.iter().any(|run| *run > now.plus(CLOCK_STEP)) => Some(
-            "the clock went back: runs are on record that lie in the future, and count until then"
-                .to_owned(),
-        ),
+        Ok(host) if is_ahead(&host, now) => Some(CLOCK_WENT_BACK.to_owned()),
         Ok(_) => None,
         Err(error) => Some(format!("HEAL_STATE_DIR: {error}")),
     }
+}
+
+/// Whether runs are on record that lie further in the future than a clock is adjusted.
+pub fn is_ahead(host: &Host, now: Time) -> bool {
+    host.runs.iter().any(|run| *run > now.plus(CLOCK_STEP))
+}
+
+/// Pages that only a person moves on: how many, and why.
+pub fn stuck(waiting: &Waiting) -> impl Iterator<Item = (usize, &'static str)> {
+    let counts = [
+        (waiting.failed, "refused for good"),
+        (waiting.damaged, "damaged in the spool"),
+    ];
+    counts.into_iter().filter(|(count, _)| *count > 0)
 }
 
 /// The lines of the allow-list that allow nothing because they cannot be read.

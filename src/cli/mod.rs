@@ -1,6 +1,7 @@
 //! The command line: one table of commands, its help, and what an ending means as an exit code. Without a
 //! command it serves, unless fd 0 is a terminal: nobody types HTTP.
 
+mod check;
 mod drain;
 mod explain;
 mod guard;
@@ -72,6 +73,7 @@ pub const COMMANDS: &[Command] = &[
     history::COMMAND,
     explain::COMMAND,
     run::COMMAND,
+    check::COMMAND,
     Command {
         name: "drain",
         about: "deliver the pages that wait in the spool",

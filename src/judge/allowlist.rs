@@ -2,9 +2,12 @@
 //! included (one spelling in the list, one in the alert; looser is riskier), resolves no name, and
 //! refuses what it does not understand: a malformed line admits nothing, an empty list nobody.
 
+mod review;
+
 use std::collections::HashMap;
 
 use super::alert::AlertName;
+pub use review::{Odd, Remark};
 
 /// The longest instance, and the longest entry, in bytes: twice a DNS name.
 const LONGEST: usize = 512;

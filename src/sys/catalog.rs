@@ -175,6 +175,9 @@ fn program(folder: &Path, path: &Path) -> Result<(PathBuf, Vec<u8>), String> {
     if !viewpoint::may_run(&real) {
         return Err(at("is not executable: chmod 0755"));
     }
+    // The read below tells for this process's own account.
+    viewpoint::allows(&real, 0o4)
+        .map_err(|errno| at(&format!("cannot be read: {}", io::Error::from(errno))))?;
     let bytes = fs::read(&real).map_err(|e| at(&format!("cannot be read: {e}")))?;
     Ok((real, bytes))
 }

@@ -15,6 +15,11 @@ pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
+/// Its number.
+pub fn uid() -> u32 {
+    geteuid().as_raw()
+}
+
 /// Its home folder, or that of whose [`viewpoint`] it is; `/` where none is known.
 pub fn home() -> String {
     let accounts = Accounts::read().ok();

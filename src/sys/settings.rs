@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::sys::{files, identity, viewpoint};
-use crate::wire::config::{self, Config};
+use crate::wire::config::{self, Config, Survey};
 
 /// The file read when `HEAL_CONF` names no other.
 pub const DEFAULT: &str = "/etc/self-heal/self-heal.conf";
@@ -84,6 +84,57 @@ pub fn load_file() -> Result<Config, Vec<String>> {
         Err(Unread::Refused(why)) => return Err(vec![why]),
     };
     config::load(bytes.as_deref().map(|bytes| (DEFAULT, bytes)), |_| None)
+}
+
+/// The configuration as [`load`] would find it, looked at whatever is wrong with it, and before anybody's
+/// [`viewpoint`](crate::sys::viewpoint) was taken: whether its file can be trusted is for later.
+#[derive(Debug)]
+pub struct Surveyed {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether `HEAL_CONF` names it.
+    pub named: bool,
+    /// Whether it is there; or why it could not be read.
+    pub read: Result<bool, String>,
+    /// What is in it and in the environment.
+    pub survey: Survey,
+    /// Variables of the environment that begin as a key does and are none.
+    pub unknown: Vec<String>,
+}
+
+/// Looks at the configuration.
+pub fn survey() -> Surveyed {
+    let named = std::env::var_os("HEAL_CONF").filter(|name| !name.is_empty());
+    let path = PathBuf::from(named.clone().unwrap_or_else(|| DEFAULT.into()));
+    let found = if path.is_absolute() {
+        files::read_bytes(&path, LARGEST)
+    } else {
+        Err(io::Error::other("HEAL_CONF has to be an absolute path"))
+    };
+    let (bytes, read) = match found {
+        Ok(bytes) => (Some(bytes), Ok(true)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (None, Ok(false)),
+        Err(error) => (None, Err(error.to_string())),
+    };
+    let shown = path.to_string_lossy();
+    let file = bytes
+        .as_ref()
+        .map(|bytes| (shown.as_ref(), bytes.as_slice()));
+    let survey = config::survey(file, |name| std::env::var_os(name));
+    let is_key =
+        |name: &str| name == "HEAL_CONF" || config::KEYS.iter().any(|key| key.name == name);
+    let mut unknown: Vec<String> = std::env::vars_os()
+        .map(|(name, _)| name.to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("HEAL_") && !is_key(name))
+        .collect();
+    unknown.sort();
+    Surveyed {
+        named: named.is_some(),
+        read,
+        survey,
+        unknown,
+        path,
+    }
 }
 
 enum Unread {

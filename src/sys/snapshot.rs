@@ -10,11 +10,11 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, access, geteuid};
+use nix::unistd::geteuid;
 
 use crate::judge::run_id::RunId;
 use crate::judge::{Time, run_id};
-use crate::sys::clock;
+use crate::sys::{clock, tool, viewpoint};
 use crate::wire::config::Keep;
 use crate::wire::manifest::{ByRoot, Captured, Entry, Kind, MOST_ENTRIES, Manifest, PutBack, Took};
 
@@ -24,7 +24,6 @@ mod progress;
 mod putting_back;
 pub mod root;
 mod shelf;
-mod tool;
 
 use ground::{Manner, Node, Side};
 use progress::Progress;
@@ -190,12 +189,61 @@ pub fn restore_with(program: Program<'_>, guarded: &Guarded<'_>) -> Result<Resto
     Ok(Restored::Done { folder, changed })
 }
 
-/// Whether snapshots could be taken at all: the folder is one that nobody else could swap.
+/// Whether snapshots could be taken at all, by the [`viewpoint`]'s account: the folder is one that nobody else could swap.
 ///
 /// # Errors
 /// One sentence, as [`capture`] would say it.
 pub fn check(backup_dir: &Path) -> Result<(), String> {
-    Shelf::open(backup_dir, acting()).map(drop)
+    Shelf::open(backup_dir, viewing()).map(drop)
+}
+
+/// What would come of capturing paths, looked at without touching them.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// Those that are for root's side.
+    pub by_root: Vec<PathBuf>,
+    /// Those that could not be captured, and why.
+    pub refused: Vec<(PathBuf, String)>,
+    /// Those that this process may not look at, and why.
+    pub unseen: Vec<(PathBuf, String)>,
+}
+
+/// Judges each path as its side would when the [`viewpoint`]'s account captures it.
+pub fn judge(paths: &[PathBuf]) -> Judged {
+    let mut judged = Judged::default();
+    let own = viewing();
+    for path in paths {
+        let side = if own == Side::Root || ours(path) {
+            own
+        } else {
+            judged.by_root.push(path.clone());
+            Side::Root
+        };
+        let Err(why) = look_at(std::slice::from_ref(path), side) else {
+            continue;
+        };
+        // Where this process is the side that captures, the refusal is that side's as well.
+        let forbidden = why.ends_with(&io::Error::from(Errno::EACCES).to_string());
+        let list = if forbidden && side != acting() && acting() != Side::Root {
+            &mut judged.unseen
+        } else {
+            &mut judged.refused
+        };
+        list.push((path.clone(), why));
+    }
+    judged
+}
+
+/// How this account asks root's side: the words behind `sudo -n`.
+///
+/// # Errors
+/// This executable is not known by a name.
+pub fn roots_words(what: &str, run_id: &str) -> io::Result<Vec<String>> {
+    let own = own_program()?.to_string_lossy().into_owned();
+    let bounded = BOUNDED.iter().skip(1).map(|word| (*word).to_owned());
+    Ok(bounded
+        .chain([own, "guard".to_owned(), what.to_owned(), run_id.to_owned()])
+        .collect())
 }
 
 /// The folder of this run's snapshot, if there is one. What cannot be looked at is not there.
@@ -204,6 +252,14 @@ pub fn find(guarded: &Guarded<'_>) -> Option<PathBuf> {
     let shelf = Shelf::open(guarded.backup_dir, acting()).ok()?;
     let snapshot = shelf.find(guarded.run_id, &run).ok()??;
     Some(snapshot.folder)
+}
+
+/// The side that the [`viewpoint`]'s account would act on.
+fn viewing() -> Side {
+    match viewpoint::uid() {
+        0 => Side::Root,
+        own => Side::Own(own),
+    }
 }
 
 fn acting() -> Side {
@@ -217,7 +273,7 @@ fn acting() -> Side {
 fn ours(path: &Path) -> bool {
     let mut above = path.ancestors().skip(1);
     let there = above.find(|folder| folder.symlink_metadata().is_ok());
-    there.is_some_and(|folder| access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok())
+    there.is_some_and(|folder| viewpoint::allows(folder, 0o3).is_ok())
 }
 
 /// What is at the paths, if it can be captured by this side.
@@ -227,7 +283,7 @@ fn look_at(paths: &[PathBuf], side: Side) -> Result<Vec<Vec<Node>>, String> {
     for path in paths {
         let at = |why: String| format!("snapshot={}: {why}", path.display());
         let tree = if ground::way(path, side).map_err(at)? {
-            writable(path).map_err(at)?;
+            writable(path, side).map_err(at)?;
             ground::walk(path, Manner::Judge(side)).map_err(at)?
         } else {
             Vec::new()
@@ -245,9 +301,13 @@ fn look_at(paths: &[PathBuf], side: Side) -> Result<Vec<Vec<Node>>, String> {
 }
 
 /// What could not be put back needs no copy: a folder may be read-only for root too.
-fn writable(path: &Path) -> Result<(), String> {
+fn writable(path: &Path, side: Side) -> Result<(), String> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    access(folder, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|errno| {
+    let uid = match side {
+        Side::Root => 0,
+        Side::Own(uid) => uid,
+    };
+    viewpoint::allows_to(uid, folder, 0o3).map_err(|errno| {
         let folder = folder.display();
         match errno {
             Errno::EROFS => format!(

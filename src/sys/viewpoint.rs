@@ -6,6 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use nix::errno::Errno;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use crate::sys::accounts::{Accounts, memberships};
@@ -43,9 +45,46 @@ pub fn may_run(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| may(&meta, 0o1))
 }
 
+/// Whether the viewer may do this (bits of `rwx`) here. For this process's own account the kernel is asked (access(2));
+/// for another one owner, group and mode tell, and whether the file system can be written to.
+///
+/// # Errors
+/// Why not.
+pub fn allows(path: &Path, want: u32) -> Result<(), Errno> {
+    allows_to(uid(), path, want)
+}
+
+/// The same, for this account.
+///
+/// # Errors
+/// Why not.
+pub fn allows_to(who: u32, path: &Path, want: u32) -> Result<(), Errno> {
+    if who == geteuid().as_raw() {
+        let flags = [
+            (0o4, AccessFlags::R_OK),
+            (0o2, AccessFlags::W_OK),
+            (0o1, AccessFlags::X_OK),
+        ];
+        let wanted = flags.into_iter().filter(|(bit, _)| want & bit != 0);
+        return access(path, wanted.map(|(_, flag)| flag).collect());
+    }
+    let meta = std::fs::metadata(path)
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+    let read_only = || statvfs(path).is_ok_and(|fs| fs.flags().contains(FsFlags::ST_RDONLY));
+    match may_be_done_by(who, &meta, want) {
+        false => Err(Errno::EACCES),
+        true if want & 0o2 != 0 && read_only() => Err(Errno::EROFS),
+        true => Ok(()),
+    }
+}
+
 /// Whether the viewer may do this (bits of `rwx`) by owner, group and mode alone.
 pub fn may(meta: &Metadata, want: u32) -> bool {
-    let (uid, mode) = (uid(), meta.mode());
+    may_be_done_by(uid(), meta, want)
+}
+
+fn may_be_done_by(uid: u32, meta: &Metadata, want: u32) -> bool {
+    let mode = meta.mode();
     if uid == 0 {
         return want & 0o1 == 0 || meta.is_dir() || mode & 0o111 != 0;
     }

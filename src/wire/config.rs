@@ -17,6 +17,9 @@ use super::quote::quote;
 use crate::judge::{Limits, RunLimit};
 pub use keys::{KEYS, Key};
 
+/// The place of a value that no file has.
+const ENVIRONMENT: &str = "environment";
+
 /// More problems than this are counted, not listed: the file is something else altogether.
 const LISTED: usize = 50;
 
@@ -103,36 +106,10 @@ pub fn load(
     file: Option<(&str, &[u8])>,
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Config, Vec<String>> {
-    let mut problems = Vec::new();
-    let lines = file.map_or_else(BTreeMap::new, |(path, bytes)| {
-        from_file(path, bytes, &mut problems)
-    });
-
-    let mut config = Config::blank();
-    let mut given = BTreeMap::new();
-    for key in KEYS {
-        let mut winner = key.default.to_owned();
-        let from_env = env(key.name).map(|value| Given {
-            place: "environment".to_owned(),
-            value: value.into_string(),
-        });
-        for source in lines.get(key.name).cloned().into_iter().chain(from_env) {
-            match source.check(key) {
-                Ok(value) => {
-                    given.insert(key.name, (source.place, value.clone()));
-                    winner = value;
-                }
-                Err(problem) => problems.push(problem),
-            }
-        }
-        if let Err(reason) = (key.set)(&mut config, &winner) {
-            problems.push(format!("{}: {reason}", key.name));
-        }
-    }
-    problems.extend(two_state_folders(&config, &given));
-
+    let survey = survey(file, env);
+    let mut problems: Vec<String> = survey.problems.iter().map(Problem::sentence).collect();
     if problems.is_empty() {
-        return Ok(config);
+        return Ok(survey.config);
     }
     let unlisted = problems.len().saturating_sub(LISTED);
     problems.truncate(LISTED);
@@ -140,6 +117,107 @@ pub fn load(
         problems.push(format!("and {unlisted} more problems"));
     }
     Err(problems)
+}
+
+/// A configuration looked at rather than used.
+#[derive(Debug)]
+pub struct Survey {
+    /// What it comes to, with the default, or the file's value, in the place of each one that is not understood.
+    pub config: Config,
+    /// Everything that is wrong with it: then [`load`] gives nothing.
+    pub problems: Vec<Problem>,
+    /// What somebody set, in the order of [`KEYS`].
+    pub set: Vec<Setting>,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `path:line` or `environment`.
+    pub place: String,
+    /// The rest of the sentence.
+    pub what: String,
+}
+
+impl Problem {
+    fn sentence(&self) -> String {
+        format!("{}: {}", self.place, self.what)
+    }
+}
+
+/// A key that somebody set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name.
+    pub key: &'static str,
+    /// Where the value stands that counts: `path:line` or `environment`.
+    pub place: String,
+    /// Where in the file another value stands that does not count.
+    pub outranked: Option<String>,
+}
+
+impl Survey {
+    /// Where a key's value is from, for a person: its place, or that it is the default.
+    pub fn place(&self, key: &str) -> String {
+        let set = self.set.iter().find(|setting| setting.key == key);
+        set.map_or_else(
+            || format!("{key} (default)"),
+            |setting| setting.place.clone(),
+        )
+    }
+}
+
+/// As [`load`], going on past every problem.
+pub fn survey(file: Option<(&str, &[u8])>, env: impl Fn(&str) -> Option<OsString>) -> Survey {
+    let mut problems = Vec::new();
+    let lines = file.map_or_else(BTreeMap::new, |(path, bytes)| {
+        from_file(path, bytes, &mut problems)
+    });
+
+    let mut config = Config::blank();
+    let mut given = BTreeMap::new();
+    let mut set: Vec<Setting> = Vec::new();
+    for key in KEYS {
+        let mut winner = key.default.to_owned();
+        let from_env = env(key.name).map(|value| Given {
+            place: ENVIRONMENT.to_owned(),
+            value: value.into_string(),
+        });
+        for source in lines.get(key.name).cloned().into_iter().chain(from_env) {
+            match source.check(key) {
+                Ok(value) => {
+                    let place = source.place.clone();
+                    let before = given.insert(key.name, (source.place, value.clone()));
+                    let outranked = before.filter(|(_, other)| *other != value);
+                    set.retain(|setting| setting.key != key.name);
+                    set.push(Setting {
+                        key: key.name,
+                        place,
+                        outranked: outranked.map(|(place, _)| place),
+                    });
+                    winner = value;
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if let Err(reason) = (key.set)(&mut config, &winner) {
+            problems.push(Problem {
+                place: key.name.to_owned(),
+                what: reason,
+            });
+        }
+    }
+    problems.extend(two_state_folders(&config, &given));
+    Survey {
+        config,
+        problems,
+        set,
+    }
+}
+
+/// For a name that is no key: the key that was probably meant, as the end of a sentence.
+pub fn nearest(name: &str) -> String {
+    keys::nearest(name)
 }
 
 /// The configuration when nobody gives one.
@@ -158,7 +236,7 @@ struct Given {
 
 impl Given {
     /// The value, if the key takes it.
-    fn check(&self, key: &Key) -> Result<String, String> {
+    fn check(&self, key: &Key) -> Result<String, Problem> {
         let checked = match &self.value {
             Err(_) => Err("not UTF-8".to_owned()),
             Ok(text) if text.contains(char::is_control) => {
@@ -167,11 +245,9 @@ impl Given {
             Ok(text) if text.is_empty() && !key.default.is_empty() => Err("empty".to_owned()),
             Ok(text) => (key.set)(&mut Config::blank(), text).map(|()| text.clone()),
         };
-        checked.map_err(|reason| {
-            format!(
-                "{}: {}: {reason}; it takes {}",
-                self.place, key.name, key.accepts
-            )
+        checked.map_err(|reason| Problem {
+            place: self.place.clone(),
+            what: format!("{}: {reason}; it takes {}", key.name, key.accepts),
         })
     }
 }
@@ -179,7 +255,7 @@ impl Given {
 fn from_file(
     path: &str,
     bytes: &[u8],
-    problems: &mut Vec<String>,
+    problems: &mut Vec<Problem>,
 ) -> BTreeMap<&'static str, Given> {
     let mut found: BTreeMap<&str, (usize, Given)> = BTreeMap::new();
     for (number, line) in (1_usize..).zip(bytes.split(|b| *b == b'\n')) {
@@ -188,22 +264,25 @@ fn from_file(
             Ok(None) => continue,
             Ok(Some(assignment)) => assignment,
             Err(reason) => {
-                problems.push(format!("{place}: {reason}"));
+                problems.push(Problem {
+                    place,
+                    what: reason,
+                });
                 continue;
             }
         };
         let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            problems.push(format!(
-                "{place}: unknown key {}{}",
-                quote(name),
-                keys::nearest(name)
-            ));
+            problems.push(Problem {
+                place,
+                what: format!("unknown key {}{}", quote(name), nearest(name)),
+            });
             continue;
         };
         if let Some((first, _)) = found.get(key.name) {
-            problems.push(format!(
-                "{place}: {name} is already set at line {first}; keep one of them"
-            ));
+            problems.push(Problem {
+                place,
+                what: format!("{name} is already set at line {first}; keep one of them"),
+            });
             continue;
         }
         found.insert(
@@ -224,11 +303,12 @@ fn from_file(
 }
 
 /// `HEAL_STATE=file:/path` is another way to set the state folder, so both must say the same.
-fn two_state_folders(config: &Config, given: &BTreeMap<&str, (String, String)>) -> Option<String> {
+fn two_state_folders(config: &Config, given: &BTreeMap<&str, (String, String)>) -> Option<Problem> {
     let (place, folder) = given.get("HEAL_STATE_DIR")?;
     let (other, _) = given.get("HEAL_STATE")?;
-    (Path::new(folder) != config.state_dir).then(|| {
-        format!("{other}: HEAL_STATE: names another folder than HEAL_STATE_DIR does ({place}); set one of them, or HEAL_STATE=file:")
+    (Path::new(folder) != config.state_dir).then(|| Problem {
+        place: other.clone(),
+        what: format!("HEAL_STATE: names another folder than HEAL_STATE_DIR does ({place}); set one of them, or HEAL_STATE=file:"),
     })
 }
 

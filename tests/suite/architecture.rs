@@ -46,6 +46,7 @@ const RULES: &[Rule] = &[
             "crate::deliver",
             "crate::paging",
             "crate::operator",
+            "crate::check",
             "crate::guard",
             "crate::cli",
         ],
@@ -67,6 +68,7 @@ const RULES: &[Rule] = &[
             "crate::deliver",
             "crate::paging",
             "crate::operator",
+            "crate::check",
             "crate::guard",
             "crate::cli",
         ],
@@ -85,6 +87,7 @@ const RULES: &[Rule] = &[
             "crate::deliver",
             "crate::paging",
             "crate::operator",
+            "crate::check",
             "crate::guard",
             "crate::cli",
         ],
@@ -92,7 +95,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         who: &[
-            "heal", "serve", "ready", "scrape", "deliver", "paging", "operator", "guard",
+            "heal", "serve", "ready", "scrape", "deliver", "paging", "operator", "check", "guard",
         ],
         never: &[
             "std::fs",
@@ -107,7 +110,7 @@ const RULES: &[Rule] = &[
     Rule {
         who: &[
             "judge", "wire", "heal", "serve", "ready", "scrape", "deliver", "paging", "operator",
-            "guard", "cli", "main", "lib",
+            "check", "guard", "cli", "main", "lib",
         ],
         never: &["nix", "syslog", "libc"],
         but: &[],
@@ -115,7 +118,7 @@ const RULES: &[Rule] = &[
     Rule {
         who: &[
             "judge", "sys", "heal", "serve", "ready", "scrape", "deliver", "paging", "operator",
-            "guard", "cli", "main", "lib",
+            "check", "guard", "cli", "main", "lib",
         ],
         never: &["httparse", "serde", "serde_json", "sha2"],
         but: &[],
@@ -123,7 +126,7 @@ const RULES: &[Rule] = &[
     Rule {
         who: &[
             "judge", "wire", "sys", "heal", "serve", "ready", "scrape", "deliver", "paging",
-            "operator", "guard", "main", "lib",
+            "operator", "check", "guard", "main", "lib",
         ],
         never: &["anyhow", "lexopt"],
         but: &[],
@@ -311,6 +314,9 @@ fn the_checker_sees_every_way_of_naming_a_thing() {
         ("operator", "use crate::cli;"),
         ("operator", "use std::fs;"),
         ("wire", "use crate::operator;"),
+        ("check", "use std::fs;"),
+        ("check", "fn f(p: &Path) -> bool { p.exists() }"),
+        ("sys", "use crate::check;"),
         ("ready", "fn f(p: &Path) { p\n.metadata(); }"),
         ("cli", "use crate::judge::Verdict;"),
         ("cli", "use httparse::Header;"),

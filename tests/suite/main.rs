@@ -16,6 +16,7 @@ mod access;
 mod architecture;
 mod basics;
 mod chain;
+mod checking;
 mod clients;
 mod commands;
 mod crash;

@@ -5,7 +5,7 @@
 mod attacks;
 mod comes_back;
 mod crash;
-mod house;
+pub mod house;
 mod shelf;
 mod two_sides;
 

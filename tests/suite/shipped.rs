@@ -2,7 +2,7 @@
 //! systems, a real nginx and a real systemd.
 
 mod disk_full;
-mod machine;
+pub mod machine;
 mod nginx_workers;
 mod process_count;
 

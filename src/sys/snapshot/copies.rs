@@ -14,8 +14,7 @@ use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 
 use super::ground::{self, Manner, Node, Side};
-use super::tool;
-use crate::sys::files;
+use crate::sys::{files, tool};
 use crate::wire::manifest::Kind;
 
 /// On every Debian, merged /usr or not.

@@ -14,18 +14,18 @@ use crate::stage::{as_root, install, put_down, run};
 use crate::support::{PROGRAM, PROJECT, Sandbox, chmod, until};
 
 /// The healer's number here.
-pub(super) const HEALER: u32 = 61_744;
+pub const HEALER: u32 = 61_744;
 
 /// Where sudoers has it.
-pub(super) const INSTALLED: &str = "/usr/local/bin/self-heal";
+pub const INSTALLED: &str = "/usr/local/bin/self-heal";
 
-pub(super) struct House {
-    pub(super) sandbox: Sandbox,
+pub struct House {
+    pub sandbox: Sandbox,
     keeper: Child,
 }
 
 impl House {
-    pub(super) fn new() -> House {
+    pub fn new() -> House {
         as_root();
         let sandbox = Sandbox::new();
         let program = sandbox.path("self-heal");
@@ -74,7 +74,7 @@ impl House {
     }
 
     /// The configuration file, with these lines behind the folders.
-    pub(super) fn configure(&self, more: &str) {
+    pub fn configure(&self, more: &str) {
         let path = |name| self.sandbox.path(name).display().to_string();
         let lines = format!(
             "HEAL_HANDLER_DIR={}\nHEAL_BACKUP_DIR={}\nHEAL_STATE_DIR={}\n{more}",
@@ -86,14 +86,14 @@ impl House {
     }
 
     /// A file of this house's /etc.
-    pub(super) fn etc(&self, name: &str, text: &str, mode: u32) {
+    pub fn etc(&self, name: &str, text: &str, mode: u32) {
         let path = PathBuf::from(format!("/proc/{}/root/etc/{name}", self.keeper.id()));
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
     /// A handler of root's that names these paths.
-    pub(super) fn handler(&self, alertname: &str, paths: &[&Path]) -> PathBuf {
+    pub fn handler(&self, alertname: &str, paths: &[&Path]) -> PathBuf {
         let lines: String = paths
             .iter()
             .map(|path| format!("# self-heal: snapshot={}\n", path.display()))
@@ -102,13 +102,13 @@ impl House {
     }
 
     /// Words to be put before a command that is to run in this house.
-    pub(super) fn inside(&self) -> Vec<String> {
+    pub fn inside(&self) -> Vec<String> {
         let namespace = format!("--mount=/proc/{}/ns/mnt", self.keeper.id());
         ["nsenter", &namespace, "--"].map(str::to_owned).to_vec()
     }
 
     /// The same, as the healer.
-    pub(super) fn as_healer(&self) -> Vec<String> {
+    pub fn as_healer(&self) -> Vec<String> {
         let mut words = self.inside();
         words.extend([
             "setpriv".to_owned(),
@@ -120,11 +120,11 @@ impl House {
     }
 
     /// Runs this in the house, with nothing but a path in its environment.
-    pub(super) fn run(&self, by: &[String], words: &[&str]) -> Output {
+    pub fn run(&self, by: &[String], words: &[&str]) -> Output {
         self.command(by, words).output().unwrap()
     }
 
-    pub(super) fn command(&self, by: &[String], words: &[&str]) -> Command {
+    pub fn command(&self, by: &[String], words: &[&str]) -> Command {
         let mut command = Command::new(&by[0]);
         command
             .args(&by[1..])
@@ -137,12 +137,12 @@ impl House {
     }
 
     /// Root's side, by root itself.
-    pub(super) fn guard(&self, what: &str, run: &str) -> Result<String, String> {
+    pub fn guard(&self, what: &str, run: &str) -> Result<String, String> {
         said(&self.run(&self.inside(), &[INSTALLED, "guard", what, run]))
     }
 
     /// Root's side, by the healer through sudo.
-    pub(super) fn sudo_guard(&self, what: &str, run: &str) -> Result<String, String> {
+    pub fn sudo_guard(&self, what: &str, run: &str) -> Result<String, String> {
         let words = ["sudo", "-n", "/usr/bin/timeout", "-k", "5", "60", INSTALLED];
         let words = [&words[..], &["guard", what, run]].concat();
         said(&self.run(&self.as_healer(), &words))
@@ -150,12 +150,12 @@ impl House {
 
     /// Captures as root's side; the answer.
     #[track_caller]
-    pub(super) fn capture(&self, run: &str) -> Took {
+    pub fn capture(&self, run: &str) -> Took {
         Took::parse(self.guard("capture", run).unwrap().as_bytes()).unwrap()
     }
 
     /// The whole guard, by the healer: its own side in its own process, root's through sudo.
-    pub(super) fn healer(&self, what: &str, run: &str, paths: &[&Path]) -> String {
+    pub fn healer(&self, what: &str, run: &str, paths: &[&Path]) -> String {
         let copy = self.sandbox.path("suite");
         if !copy.exists() {
             let own = std::env::current_exe().unwrap();
@@ -174,19 +174,19 @@ impl House {
     }
 
     /// Runs a script as the healer.
-    pub(super) fn healer_does(&self, script: &str) -> Output {
+    pub fn healer_does(&self, script: &str) -> Output {
         self.run(&self.as_healer(), &["bash", "-c", script])
     }
 
     /// A file of root's in a folder of root's.
-    pub(super) fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.sandbox.write(name, text);
         chmod(path.parent().unwrap(), 0o755);
         path
     }
 
     /// A folder of the healer's.
-    pub(super) fn healers(&self, name: &str) -> PathBuf {
+    pub fn healers(&self, name: &str) -> PathBuf {
         let path = self.sandbox.path(name);
         fs::create_dir(&path).unwrap();
         chown(&path, Some(HEALER), Some(HEALER)).unwrap();
@@ -202,7 +202,7 @@ impl Drop for House {
 }
 
 /// What a command answered, or what it complained of.
-pub(super) fn said(output: &Output) -> Result<String, String> {
+pub fn said(output: &Output) -> Result<String, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() {
         return Ok(text(&output.stdout));
@@ -211,7 +211,7 @@ pub(super) fn said(output: &Output) -> Result<String, String> {
 }
 
 /// A link in the place of what is there.
-pub(super) fn swap_for_link(place: &Path, target: &Path) {
+pub fn swap_for_link(place: &Path, target: &Path) {
     run(Command::new("rm").arg("-rf").arg(place));
     symlink(target, place).unwrap();
 }
