@@ -21,6 +21,7 @@ part_packages() {
     amtool=prometheus-alertmanager flock=util-linux setpriv=util-linux ip=iproute2 ps=procps python3=python3
     mkfs.ext4=e2fsprogs strace=strace perl=perl debootstrap=debootstrap systemd-nspawn=systemd-container systemd-analyze=systemd
     dbus-daemon=dbus-daemon dpkg-deb=dpkg cc=gcc mount=mount
+    zsh=zsh fish=fish man=man-db troff=groff-base mandoc=mandoc script=bsdutils
     setfacl=acl getfattr=attr unshare=util-linux nsenter=util-linux
   )
   local missing=() pair root=()
@@ -49,7 +50,7 @@ part_doc() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-
 part_shellcheck() {
   local scripts
   mapfile -t scripts < <(find .ci/run deploy handlers tests -type f \
-    \( -name '*.sh' -o -name '*.restored' -o -path .ci/run -o -path 'handlers/escalate/*' \))
+    \( -name '*.sh' -o -name '*.restored' -o -name '*.bash' -o -path .ci/run -o -path 'handlers/escalate/*' \))
   shellcheck -x "${scripts[@]}"
   echo "${#scripts[@]} scripts"
 }

@@ -5,10 +5,37 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use lexopt::{Arg, Parser, ValueExt};
 
-use super::{Misused, NO, say};
+use super::{Choice, Command, Misused, NO, say};
 use crate::deliver::drain::{self, Done, Order, Trouble};
 
-pub(super) fn run(mut args: Parser) -> anyhow::Result<ExitCode> {
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "drain",
+    about: "deliver the pages that wait in the spool",
+    usage: "[--list | --retry EVENT | --discard EVENT | --forget ESCALATOR]",
+    options: &[
+        Choice {
+            form: "--list",
+            about: "show every event instead, one a line, and where each escalator is with it",
+        },
+        Choice {
+            form: "--retry EVENT",
+            about: "have an event tried again that was refused for good, or that waits for its next attempt",
+        },
+        Choice {
+            form: "--discard EVENT",
+            about: "do not deliver an event to whoever does not have it yet",
+        },
+        Choice {
+            form: "--forget ESCALATOR",
+            about: "do not wait any more for an escalator that was removed",
+        },
+    ],
+    example: "self-heal drain --list",
+    run,
+};
+
+fn run(mut args: Parser) -> anyhow::Result<ExitCode> {
     let mut order = Order::Deliver;
     while let Some(arg) = args.next()? {
         let next = match arg {

@@ -5,13 +5,33 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use lexopt::{Arg, Parser};
 
-use super::{Misused, nothing_more, say};
+use super::{Choice, Command, Misused, nothing_more, say};
 use crate::guard::{self, Refusal};
 
 const USAGE: &str = "it takes capture or restore, and a run id";
 
+/// The command.
+pub(super) const COMMAND: Command = Command {
+    name: "guard",
+    about: "root's side of the rollback guard, started by the healer through sudo",
+    usage: "capture|restore RUN",
+    options: &[
+        Choice {
+            form: "capture RUN",
+            about: "copy what this run's handler names by snapshot= and root may take",
+        },
+        Choice {
+            form: "restore RUN",
+            about: "put it back, once",
+        },
+    ],
+    example: "sudo -n /usr/bin/timeout -k 5 60 /usr/local/bin/self-heal guard capture \
+              19ab3f00c2d-4711-1.NginxWorkers",
+    run,
+};
+
 /// Captures or restores.
-pub(super) fn run(mut args: Parser) -> anyhow::Result<ExitCode> {
+fn run(mut args: Parser) -> anyhow::Result<ExitCode> {
     let (what, run) = (word(&mut args)?, word(&mut args)?);
     nothing_more(args)?;
     let done = match what.as_str() {

@@ -1,17 +1,22 @@
-//! The command line: one table of commands, its help, and what an ending means as an exit code. Without a
-//! command it serves, unless fd 0 is a terminal: nobody types HTTP.
+//! The command line: one table of commands, which help, completions and the manual are made of, and what an ending
+//! means as an exit code. Without a command it serves, unless fd 0 is a terminal: nobody types HTTP.
 
 mod check;
+mod complain;
+pub mod completions;
 mod drain;
 mod explain;
+mod groups;
 mod guard;
 mod help;
 mod history;
+pub mod man;
 mod pause;
 mod reset;
 mod resume;
 mod run;
 mod status;
+mod values;
 
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
@@ -22,10 +27,31 @@ use lexopt::{Arg, Parser, ValueExt};
 use crate::operator::{Refused, Said};
 use crate::serve::{self, BROKEN, MISUSED, VERSION};
 use crate::sys::terminal;
+use crate::wire::nearest;
 use crate::wire::paint::Paint;
 
 /// The exit code of a command that went well and whose answer is no: nothing matched, nothing was to do.
 pub const NO: u8 = 1;
+
+/// Every exit code, and when it is given.
+pub const EXIT_CODES: [(u8, &str); 4] = [
+    (
+        0,
+        "the connection was served, whatever the answer; or nobody asked anything; a command did what it was asked",
+    ),
+    (
+        NO,
+        "a command's answer is no: nothing matched, nothing was to do",
+    ),
+    (
+        MISUSED,
+        "wrong usage or configuration (the request was answered 503)",
+    ),
+    (
+        BROKEN,
+        "the machine failed: the connection could not be taken over, a command could not do its work",
+    ),
+];
 
 /// A command: all that its help says, and what runs it.
 #[derive(Clone, Copy)]
@@ -74,60 +100,10 @@ pub const COMMANDS: &[Command] = &[
     explain::COMMAND,
     run::COMMAND,
     check::COMMAND,
-    Command {
-        name: "drain",
-        about: "deliver the pages that wait in the spool",
-        usage: "[--list | --retry EVENT | --discard EVENT | --forget ESCALATOR]",
-        options: &[
-            Choice {
-                form: "--list",
-                about: "show every event instead, one a line, and where each escalator is with it",
-            },
-            Choice {
-                form: "--retry EVENT",
-                about: "have an event tried again that was refused for good, or that waits for its next attempt",
-            },
-            Choice {
-                form: "--discard EVENT",
-                about: "do not deliver an event to whoever does not have it yet",
-            },
-            Choice {
-                form: "--forget ESCALATOR",
-                about: "do not wait any more for an escalator that was removed",
-            },
-        ],
-        example: "self-heal drain --list",
-        run: drain::run,
-    },
-    Command {
-        name: "help",
-        about: "show the commands, or one of them",
-        usage: "[COMMAND]",
-        options: &[Choice {
-            form: "COMMAND",
-            about: "what it does, its options and an example",
-        }],
-        example: "self-heal help serve",
-        run: help::run,
-    },
-    Command {
-        name: "guard",
-        about: "root's side of the rollback guard, started by the healer through sudo",
-        usage: "capture|restore RUN",
-        options: &[
-            Choice {
-                form: "capture RUN",
-                about: "copy what this run's handler names by snapshot= and root may take",
-            },
-            Choice {
-                form: "restore RUN",
-                about: "put it back, once",
-            },
-        ],
-        example: "sudo -n /usr/bin/timeout -k 5 60 /usr/local/bin/self-heal guard capture \
-                  19ab3f00c2d-4711-1.NginxWorkers",
-        run: guard::run,
-    },
+    drain::COMMAND,
+    completions::COMMAND,
+    help::COMMAND,
+    guard::COMMAND,
     Command {
         name: "version",
         about: "show the version",
@@ -179,7 +155,7 @@ pub fn main() -> ExitCode {
     });
     ended.unwrap_or_else(|error| match error.is::<SeenEnough>() {
         true => ExitCode::SUCCESS,
-        false => complain(command, &error),
+        false => complain::complain(command, &error),
     })
 }
 
@@ -198,7 +174,10 @@ fn chosen(args: &mut Parser) -> anyhow::Result<&'static Command> {
 
 fn named(word: &str) -> Result<&'static Command, Misused> {
     let found = COMMANDS.iter().find(|command| command.name == word);
-    found.ok_or_else(|| Misused(format!("there is no command {word:?}")))
+    found.ok_or_else(|| {
+        let near = nearest::hint(word, COMMANDS.iter().map(|command| command.name));
+        Misused(format!("there is no command {word:?}{near}"))
+    })
 }
 
 /// No command has an option of these names, so each of them refuses it, in whatever place it stands.
@@ -207,23 +186,6 @@ fn asks_for_help(error: &anyhow::Error) -> bool {
         error.downcast_ref(),
         Some(lexopt::Error::UnexpectedOption(option)) if option == "--help" || option == "-h"
     )
-}
-
-/// Says why a command failed; the exit code for it.
-fn complain(command: Option<&Command>, error: &anyhow::Error) -> ExitCode {
-    let (before, hint) = match command {
-        Some(Command { name, .. }) => (format!(" {name}"), format!("self-heal help {name}")),
-        None => (String::new(), "self-heal help".to_owned()),
-    };
-    let misused = error.is::<Misused>() || error.is::<lexopt::Error>();
-    let (after, code) = if misused {
-        (format!(" (see: {hint})"), MISUSED)
-    } else {
-        (String::new(), BROKEN)
-    };
-    // Nobody is left to tell if this fails.
-    let _ = writeln!(std::io::stderr(), "self-heal{before}: {error:#}{after}");
-    ExitCode::from(code)
 }
 
 /// For commands without arguments, and behind the last one.

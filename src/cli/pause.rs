@@ -47,7 +47,8 @@ fn run(mut args: Parser) -> Result<ExitCode> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let reason = reason.ok_or_else(|| Misused("--reason is missing".to_owned()))?;
+    let reason = reason
+        .ok_or_else(|| Misused("--reason is missing: say why, for whoever finds it".to_owned()))?;
     tell(operator::pause(
         span.as_deref(),
         alert.as_deref(),

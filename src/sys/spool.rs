@@ -141,6 +141,25 @@ impl Spool {
         })
     }
 
+    /// The names of the events that are there, sorted; none where there is no spool yet. Makes nothing.
+    ///
+    /// # Errors
+    /// A folder cannot be read.
+    pub fn names(state_dir: &Path) -> io::Result<Vec<EventName>> {
+        let mut names = BTreeSet::new();
+        for place in Place::ALL {
+            let folder = state_dir.join(FOLDER).join(place.as_str());
+            let entries = match fs::read_dir(folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            for entry in entries {
+                names.extend(EventName::parse(&entry?.file_name().to_string_lossy()));
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
     /// The pending events, and of the others those of the same incidents: all that a decision about them needs. Takes
     /// no lock; what is moved meanwhile is in the listing once or not at all.
     ///

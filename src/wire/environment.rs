@@ -17,6 +17,83 @@ const LONGEST: usize = 64 * 1024;
 /// All values together, in bytes: well below a quarter of an 8 MiB stack (execve(2), limits on size).
 const TOTAL: usize = 1024 * 1024;
 
+/// A variable that every handler has, for documentation.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What its value is.
+    pub value: &'static str,
+}
+
+/// Those of [`build`] that are no label and no annotation, in its order.
+pub const VARIABLES: [Variable; 16] = [
+    Variable {
+        name: "PATH",
+        value: "the usual six folders, `/usr/local` first",
+    },
+    Variable {
+        name: "HOME",
+        value: "the healer's, from /etc/passwd",
+    },
+    Variable {
+        name: "LANG",
+        value: "`C.UTF-8`",
+    },
+    Variable {
+        name: "HEAL_ALERTNAME",
+        value: "the first label to look at",
+    },
+    Variable {
+        name: "HEAL_INSTANCE",
+        value: "as in the arguments",
+    },
+    Variable {
+        name: "HEAL_FINGERPRINT",
+        value: "as in the arguments",
+    },
+    Variable {
+        name: "HEAL_ATTEMPT",
+        value: "which attempt in a row, from 1",
+    },
+    Variable {
+        name: "HEAL_MAX_ATTEMPTS",
+        value: "how many there are",
+    },
+    Variable {
+        name: "HEAL_STARTS_AT",
+        value: "when the alert began, RFC 3339 in UTC; empty if the sender does not say",
+    },
+    Variable {
+        name: "HEAL_DEADLINE",
+        value: "when the handler is past its timeout, in seconds since 1970",
+    },
+    Variable {
+        name: "HEAL_RECEIVER",
+        value: "Alertmanager's receiver, regexp-quoted by Alertmanager",
+    },
+    Variable {
+        name: "HEAL_GROUP_KEY",
+        value: "the group's key; opaque",
+    },
+    Variable {
+        name: "HEAL_EXTERNAL_URL",
+        value: "Alertmanager's own address",
+    },
+    Variable {
+        name: "HEAL_GENERATOR_URL",
+        value: "the link to the rule",
+    },
+    Variable {
+        name: "HEAL_BACKUP_DIR",
+        value: "where copies may be kept",
+    },
+    Variable {
+        name: "HEAL_RUN_ID",
+        value: "unique on this host; the same in log and history",
+    },
+];
+
 /// What the handler is told beside the alert.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {

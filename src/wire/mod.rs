@@ -18,6 +18,8 @@ pub mod http;
 pub mod json;
 pub mod logline;
 pub mod manifest;
+pub mod meaning;
+pub mod nearest;
 pub mod net;
 pub mod notification;
 pub mod paint;

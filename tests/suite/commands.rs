@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::{Command, Output, Stdio};
 
-use self_heal::cli::COMMANDS;
+use self_heal::cli::{COMMANDS, EXIT_CODES};
 
 use crate::support::{Answer, PROGRAM, Sandbox, feed};
 
@@ -32,17 +32,37 @@ fn refused(args: &[&str], why: &str) {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), why, "{args:?}");
 }
 
+/// The text of help with each row that goes on below itself on one line.
+fn unwrapped(help: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for line in help.lines() {
+        match lines.last_mut() {
+            Some(last) if line.starts_with("     ") => {
+                last.push(' ');
+                last.push_str(line.trim_start());
+            }
+            _ => lines.push(line.to_owned()),
+        }
+    }
+    lines
+}
+
 #[test]
 fn help_names_every_command_and_every_exit_code() {
     let help = out(&["help"]);
+    let lines = unwrapped(&help);
     for command in COMMANDS {
-        let line = format!("  self-heal {} ", command.name);
-        let line = help.lines().find(|row| row.starts_with(&line)).unwrap();
-        assert!(line.ends_with(command.about), "{line}");
+        let row = format!("  {} ", command.name);
+        let mut rows = lines.iter().filter(|line| line.starts_with(&row));
+        assert!(rows.next().unwrap().ends_with(command.about), "{help}");
+        assert_eq!(rows.next(), None, "{help}");
     }
-    for code in ["0,", "1 ", "100 ", "111 "] {
-        let (_, codes) = help.split_once("Exit codes: ").unwrap();
-        assert!(codes.contains(code), "{help}");
+    for (code, when) in EXIT_CODES {
+        let row = format!("  {code:<3}  {when}");
+        assert!(lines.contains(&row), "{help}");
+    }
+    for line in help.lines() {
+        assert!(line.len() <= 100 && line.trim_end() == line, "{line}");
     }
     for same in ["--help", "-h"] {
         assert_eq!(out(&[same]), help, "{same}");
@@ -56,7 +76,7 @@ fn every_command_has_help_of_its_own_in_every_way_of_asking() {
         assert_eq!(out(&[command.name, "--help"]), help);
         assert_eq!(out(&[command.name, "-h"]), help);
         let usage = format!("self-heal {} {}", command.name, command.usage);
-        let lines: Vec<&str> = help.lines().collect();
+        let lines = unwrapped(&help);
         assert_eq!(
             lines[0],
             format!("self-heal {}: {}", command.name, command.about)
@@ -87,6 +107,59 @@ fn every_command_has_help_of_its_own_in_every_way_of_asking() {
                 .contains(&format!("self-heal {}", command.name))
         );
         assert!(!command.about.is_empty() && !command.about.ends_with('.'));
+        // A command line that is to be copied stays whole.
+        let broken = help.lines().filter(|line| !line.contains(command.example));
+        for line in broken {
+            assert!(line.len() <= 100 && line.trim_end() == line, "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_slip_is_answered_with_what_was_probably_meant() {
+    for (args, why) in [
+        (
+            &["drian"][..],
+            "self-heal: there is no command \"drian\"; did you mean drain? (see: self-heal help)\n",
+        ),
+        (
+            &["re"],
+            "self-heal: there is no command \"re\"; did you mean resume or reset? (see: self-heal help)\n",
+        ),
+        (
+            &["help", "verson"],
+            "self-heal help: there is no command \"verson\"; did you mean version? (see: self-heal help help)\n",
+        ),
+        (
+            &["--verison"],
+            "self-heal: invalid option '--verison'; did you mean --version? (see: self-heal help)\n",
+        ),
+        (
+            &["pause", "--alrt", "x"],
+            "self-heal pause: invalid option '--alrt'; did you mean --alert? (see: self-heal help pause)\n",
+        ),
+        (
+            &["pause", "--re=x"],
+            "self-heal pause: invalid option '--re'; did you mean --reason? (see: self-heal help pause)\n",
+        ),
+        (
+            &["version", "--hlep"],
+            "self-heal version: invalid option '--hlep'; did you mean --help? (see: self-heal help version)\n",
+        ),
+        (
+            &["drain", "list"],
+            "self-heal drain: unexpected argument \"list\"; did you mean --list? (see: self-heal help drain)\n",
+        ),
+        (
+            &["drain", "--retry"],
+            "self-heal drain: missing argument for option '--retry'; it takes EVENT: have an event tried again that was refused for good, or that waits for its next attempt (see: self-heal help drain)\n",
+        ),
+        (
+            &["drain", "--\u{1b}[31m"],
+            "self-heal drain: invalid option '--\\u{1b}[31m' (see: self-heal help drain)\n",
+        ),
+    ] {
+        refused(args, why);
     }
 }
 

@@ -9,7 +9,7 @@ use std::process::Command;
 use self_heal::judge::record::{Process, Reason};
 use self_heal::judge::{Alert as Judged, AllowList, Ending, Run, Status, Time, Verdict};
 use self_heal::wire::environment::{self, Context};
-use self_heal::wire::{config, directives, exposition, notification, report};
+use self_heal::wire::{config, directives, exposition, meaning, notification, report};
 use self_heal::{cli, serve};
 
 use crate::rollback;
@@ -92,6 +92,18 @@ fn set<S: Into<String>>(words: impl IntoIterator<Item = S>) -> BTreeSet<String> 
     words.into_iter().map(Into::into).collect()
 }
 
+/// The text without where its links lead.
+fn unlinked(cell: &str) -> String {
+    let mut parts = cell.split("](");
+    let mut text = parts.next().unwrap().to_owned();
+    for part in parts {
+        let open = text.rfind('[').unwrap();
+        text.remove(open);
+        text.push_str(part.split_once(')').unwrap().1);
+    }
+    text
+}
+
 #[test]
 fn every_verdict_is_documented_and_no_other() {
     let rows = table("| verdict | settled | when | what to do |");
@@ -102,7 +114,10 @@ fn every_verdict_is_documented_and_no_other() {
             if verdict.settled() { "yes" } else { "no" },
             "{row:?}"
         );
-        assert!(!row[2].is_empty(), "{row:?}");
+    }
+    for (row, (_, _, meaning)) in rows.iter().zip(meaning::verdicts()) {
+        assert_eq!(unlinked(&row[2]), meaning.when, "{row:?}");
+        assert_eq!(unlinked(&row[3]), meaning.cure, "{row:?}");
     }
     // Reserved is what nothing in the program gives.
     let given = |verdict: &str| {
@@ -221,7 +236,10 @@ fn every_variable_of_a_handler_is_documented_and_no_other() {
         variables.into_iter().map(|(name, _)| name)
     };
     let plain: Vec<String> = names(&alert, None).collect();
-    assert_eq!(words(&table("| variable | value |")), plain);
+    let rows = table("| variable | value |");
+    assert_eq!(words(&rows), plain);
+    let known = environment::VARIABLES.map(|v| [format!("`{}`", v.name), v.value.to_owned()]);
+    assert_eq!(rows, known);
     assert!(page("handlers.md").contains("`HEAL_LABEL_<name>`"));
     let labelled = Judged {
         labels: label.clone(),
@@ -257,7 +275,11 @@ fn every_ending_of_a_handler_is_documented_with_its_outcome() {
         assert_eq!(outcome(shown), report::outcome(ending), "{shown}");
     }
     assert_eq!(outcome("its supervisor died"), "interrupted");
-    assert_eq!(rows.len(), 9);
+    let known = meaning::ENDINGS.map(|ended| {
+        let outcome = format!("`{}`", ended.outcome);
+        [ended.ending, ended.means, ended.verdict, &outcome].map(str::to_owned)
+    });
+    assert_eq!(rows, known);
 }
 
 #[test]
@@ -350,16 +372,10 @@ fn the_labels_of_the_metrics_are_those_of_a_scrape() {
 
 #[test]
 fn every_exit_code_is_documented_and_no_other() {
-    let rows = words(&table("| exit code | when |"));
-    assert_eq!(
-        rows,
-        [
-            "0".to_owned(),
-            cli::NO.to_string(),
-            serve::MISUSED.to_string(),
-            serve::BROKEN.to_string()
-        ]
-    );
+    let known = cli::EXIT_CODES.map(|(code, when)| [format!("`{code}`"), when.to_owned()]);
+    assert_eq!(table("| exit code | when |"), known);
+    let codes = cli::EXIT_CODES.map(|(code, _)| code);
+    assert_eq!(codes, [0, cli::NO, serve::MISUSED, serve::BROKEN]);
 }
 
 #[test]

@@ -405,14 +405,17 @@ fn wrong_usage_is_refused_with_its_reason_and_changes_nothing() {
     let before = fs::read(sandbox.path("state/pauses")).unwrap();
     let log = sandbox.log();
     for (args, why) in [
-        (&["pause"][..], "--reason is missing"),
+        (
+            &["pause"][..],
+            "--reason is missing: say why, for whoever finds it",
+        ),
         (
             &["pause", "--reason", " \t"],
             "--reason is empty: say why, for whoever finds it",
         ),
         (
             &["pause", "--reason"],
-            "missing argument for option '--reason'",
+            "missing argument for option '--reason'; it takes TEXT: why, for whoever finds it",
         ),
         (
             &["pause", "--reason", "x", "--reason", "y"],

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::values::{choice, items, keep, limit, number, optional, path, size, span, user, yes};
 use super::{Config, Syslog};
 use crate::judge::RunLimit;
+use crate::wire::nearest::hint;
 use crate::wire::net::Net;
 
 /// One key of the configuration.
@@ -261,35 +262,11 @@ pub const KEYS: &[Key] = &[
 
 /// For an unknown key: the known one it was probably meant to be, as the end of a sentence.
 pub(super) fn nearest(name: &str) -> String {
-    let name = name.to_ascii_uppercase();
-    let best = KEYS
-        .iter()
-        .map(|key| (distance(&name, key.name), key.name))
-        .min();
-    // Three slips: enough for a forgotten word ending, too few to turn one key into another.
-    match best.filter(|(slips, _)| *slips <= 3) {
-        Some((_, key)) => format!("; did you mean {key}?"),
-        None => "; it is misspelled, or belongs to another version".to_owned(),
+    let known = KEYS.iter().map(|key| key.name);
+    match hint(&name.to_ascii_uppercase(), known) {
+        none if none.is_empty() => "; it is misspelled, or belongs to another version".to_owned(),
+        near => near,
     }
-}
-
-/// How many letters have to be added, removed or replaced (Levenshtein, one row at a time).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (y, pair) in b.bytes().zip(row.windows(2)) {
-            if let [diagonal, above] = pair {
-                left = (diagonal + usize::from(x != y))
-                    .min(above + 1)
-                    .min(left + 1);
-                next.push(left);
-            }
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(a.len())
 }
 
 fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
@@ -300,21 +277,6 @@ fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distances() {
-        for (a, b, slips) in [
-            ("", "", 0),
-            ("a", "", 1),
-            ("", "ab", 2),
-            ("kitten", "sitting", 3),
-            ("abc", "abc", 0),
-            ("ab", "ba", 2),
-        ] {
-            assert_eq!(distance(a, b), slips, "{a} {b}");
-            assert_eq!(distance(b, a), slips, "{b} {a}");
-        }
-    }
 
     #[test]
     fn a_slip_is_recognised_and_nonsense_is_not() {

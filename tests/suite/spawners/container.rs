@@ -24,7 +24,37 @@ pub struct Container {
 }
 
 /// Where each shipped file goes, as it says in its first line.
-pub(super) const SHIPPED: [(&str, &str, u32); 15] = [
+pub(super) const SHIPPED: [(&str, &str, u32); 21] = [
+    (
+        "docs/man/self-heal.8",
+        "usr/local/share/man/man8/self-heal.8",
+        0o644,
+    ),
+    (
+        "docs/man/self-heal.conf.5",
+        "usr/local/share/man/man5/self-heal.conf.5",
+        0o644,
+    ),
+    (
+        "docs/man/self-heal-handler.7",
+        "usr/local/share/man/man7/self-heal-handler.7",
+        0o644,
+    ),
+    (
+        "deploy/completions/self-heal.bash",
+        "usr/local/share/bash-completion/completions/self-heal",
+        0o644,
+    ),
+    (
+        "deploy/completions/_self-heal",
+        "usr/local/share/zsh/site-functions/_self-heal",
+        0o644,
+    ),
+    (
+        "deploy/completions/self-heal.fish",
+        "etc/fish/completions/self-heal.fish",
+        0o644,
+    ),
     (
         "deploy/webhook-listener.sh",
         "opt/self-heal/webhook-listener.sh",

@@ -265,11 +265,9 @@ fn a_page_is_delivered_by_the_drain_units() {
 fn readme_installs_what_the_containers_run() {
     let readme = std::fs::read_to_string(format!("{PROJECT}/README.md")).unwrap();
     let mut seen = 0;
-    for line in readme
-        .lines()
-        .filter(|line| line.starts_with("install -m "))
-    {
-        let words: Vec<&str> = line.split(' ').collect();
+    for line in readme.lines().filter(|line| line.starts_with("install ")) {
+        // `-D` makes the folder as well.
+        let words: Vec<&str> = line.split(' ').filter(|word| *word != "-D").collect();
         let [_, _, mode, from, to] = words[..] else {
             panic!("{line}");
         };
