@@ -2,6 +2,8 @@
 //! handler's lock, and none of it needs a free block on the disk. As root it is done by the account that owns
 //! `HEAL_STATE_DIR`.
 
+pub mod metrics;
+
 use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;

@@ -4,6 +4,7 @@
 mod drain;
 mod guard;
 mod help;
+mod metrics;
 mod pause;
 mod reset;
 mod resume;
@@ -87,6 +88,7 @@ pub const COMMANDS: &[Command] = &[
         example: "self-heal drain --list",
         run: drain::run,
     },
+    metrics::COMMAND,
     Command {
         name: "help",
         about: "show the commands, or one of them",
