@@ -250,7 +250,8 @@ inhibition() {
 
 # --- systemd -------------------------------------------------------------------------------------------------------
 
-units=(self-heal.service self-heal.socket self-heal@.service)
+units=(self-heal.service self-heal.socket self-heal@.service self-heal-drain.service self-heal-drain.timer
+  self-heal-drain.path self-heal-metrics.service self-heal-metrics.timer)
 
 # A root with our units, systemd's own, and stand-ins for what ExecStart= names.
 unit_root() {
@@ -276,10 +277,11 @@ verify() {
 units_verify() { unit_root; verify; }
 
 units_broken() {
-  local unit
+  local unit section
   for unit in "${units[@]}"; do
     unit_root
-    printf '[%s]\nKilMode=process\n' "$([[ $unit == *.socket ]] && echo Socket || echo Service)" >>"$work/units/etc/systemd/system/$unit"
+    section=${unit##*.}
+    printf '[%s]\nKilMode=process\n' "${section^}" >>"$work/units/etc/systemd/system/$unit"
     refused verify
   done
   unit_root
@@ -301,6 +303,9 @@ units_say() {
     refused grep -E '^(NoNewPrivileges|PrivateDevices|ProtectKernel[A-Za-z]*|ProtectClock|ProtectHostname|Restrict[A-Za-z]*|LockPersonality|MemoryDenyWriteExecute|SystemCall[A-Za-z]*|CapabilityBoundingSet|DynamicUser)=' \
       "$deploy/systemd/$unit"
   done
+  # It is root's, and has what it reads with and nothing besides.
+  grep -qx 'CapabilityBoundingSet=CAP_SETUID CAP_SETGID' "$deploy/systemd/self-heal-metrics.service"
+  grep -qx 'NoNewPrivileges=yes' "$deploy/systemd/self-heal-metrics.service"
   grep -qx 'ListenStream=127.0.0.1:9095' "$deploy/systemd/self-heal.socket"
   grep -qx 'Conflicts=self-heal.service' "$deploy/systemd/self-heal.socket"
   grep -qx 'Conflicts=self-heal.socket' "$deploy/systemd/self-heal.service"
