@@ -22,6 +22,7 @@ mod crash;
 mod crowd;
 mod docs;
 mod escalators;
+mod fronts;
 mod guarding;
 mod handlers;
 mod metrics;
