@@ -88,6 +88,71 @@ listener_runs_no_configuration() {
   refused env HEAL_PORT=9095 SELF_HEAL_BIN=/bin/no-such-file "$deploy/webhook-listener.sh"
 }
 
+# --- TLS in front --------------------------------------------------------------------------------------------------
+
+tls_certificate() {
+  mkdir -p "$work/tls"
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=heal.example.org \
+    -keyout "$work/tls/server.key" -out "$work/tls/server.pem"
+  cp "$work/tls/server.pem" "$work/tls/clients.pem"
+  chmod 600 "$work/tls/server.key"
+}
+
+tls_with() { # tls_with VARIABLE=VALUE...: what it would give to socat
+  env PATH="$work/listener:$PATH" SELF_HEAL_BIN=/bin/true SELF_HEAL_TLS_DIR="$work/tls" SELF_HEAL_TLS_BIND=192.0.2.10 \
+    "$@" "$deploy/tls/tls-listener.sh"
+}
+
+tls_listener_says() {
+  local said
+  said=$(tls_with)
+  [[ $said == '-t 300 OPENSSL-LISTEN:9443,pf=ip4,bind=192.0.2.10,'*,verify=1' EXEC:/bin/true serve' ]]
+  [[ $said == *",cafile=$work/tls/clients.pem,"* && $said == *,openssl-min-proto-version=TLS1.2,* ]]
+  [[ $(tls_with SELF_HEAL_TLS_PORT=9444) == *' OPENSSL-LISTEN:9444,'* ]]
+}
+
+tls_listener_refuses() {
+  local odd
+  for odd in SELF_HEAL_TLS_BIND= SELF_HEAL_TLS_BIND=localhost SELF_HEAL_TLS_BIND=0.0.0.0,verify=0 SELF_HEAL_TLS_PORT=0 \
+    SELF_HEAL_TLS_PORT=9443,verify=0 "SELF_HEAL_TLS_DIR=$work/tls,verify=0" SELF_HEAL_TLS_DIR=/nowhere \
+    SELF_HEAL_BIN=/bin/true,pty SELF_HEAL_BIN=/bin/no-such-file; do
+    refused tls_with "$odd"
+  done
+  chmod 644 "$work/tls/server.key"
+  refused tls_with
+  chmod 600 "$work/tls/server.key"
+}
+
+nginx_with() { # nginx_with SED-SCRIPT: whether nginx takes the shipped file, changed like that
+  local name
+  mkdir -p "$work/nginx"
+  {
+    echo 'pid nginx.pid; error_log stderr; events {} http { access_log off;'
+    for name in client_body proxy fastcgi uwsgi scgi; do echo "${name}_temp_path tmp;"; done
+    sed -e "s|/etc/self-heal/tls/|$work/tls/|; s|listen 9443 ssl|listen 127.0.0.1:9443 ssl|" -e "$1" "$deploy/tls/nginx.conf"
+    echo '}'
+  } >"$work/nginx/nginx.conf"
+  nginx -t -p "$work/nginx/" -e stderr -c "$work/nginx/nginx.conf" >"$work/nginx/said" 2>&1 || { cat "$work/nginx/said"; return 1; }
+  # A warning is what it would not do.
+  refused grep -E '\[(warn|error|emerg)\]' "$work/nginx/said"
+}
+
+nginx_broken() {
+  refused nginx_with 's/proxy_next_upstream off/proxy_next_upstream never/'
+  refused nginx_with 's/ssl_verify_client on/ssl_verify_client/'
+  refused nginx_with '/ssl_client_certificate/d'
+}
+
+# The two sides of the limits.
+nginx_agrees() {
+  local conf=$deploy/self-heal.conf
+  grep -qx '#HEAL_MAX_BODY=4MiB' "$conf"
+  grep -qx '  client_max_body_size 4m;' "$deploy/tls/nginx.conf"
+  grep -qx '#HEAL_REQUEST_TIMEOUT=10s' "$conf"
+  grep -qx '  client_body_timeout 10s;' "$deploy/tls/nginx.conf"
+  grep -qx '  ssl_verify_client on;' "$deploy/tls/nginx.conf"
+}
+
 # --- sudo ----------------------------------------------------------------------------------------------------------
 
 # ProcessCount.sh leaves one word open, `"$1"`: it stands for each instance of its list.
@@ -276,6 +341,19 @@ verify() {
 
 units_verify() { unit_root; verify; }
 
+# The drop-in that puts TLS in front, and the one for a handler that edits below /etc.
+units_with_drop_ins() {
+  local folder=$work/units/etc/systemd/system
+  unit_root
+  mkdir "$folder/self-heal.service.d" "$folder/self-heal@.service.d"
+  cp "$deploy/tls/self-heal-tls.conf" "$folder/self-heal.service.d/tls.conf"
+  cp "$deploy/systemd/nginx-workers.conf" "$folder/self-heal.service.d/"
+  cp "$deploy/systemd/nginx-workers.conf" "$folder/self-heal@.service.d/"
+  refused verify
+  install -m 755 /dev/null "$work/units/opt/self-heal/tls-listener.sh"
+  verify
+}
+
 units_broken() {
   local unit section
   for unit in "${units[@]}"; do
@@ -425,7 +503,7 @@ spawners_agree() {
 # --- all of it -----------------------------------------------------------------------------------------------------
 
 for tool in bash shellcheck visudo cvtsudoers amtool promtool prometheus-alertmanager curl systemd-analyze \
-  systemd-sysusers systemd-tmpfiles logrotate zcat; do
+  systemd-sysusers systemd-tmpfiles logrotate zcat openssl nginx; do
   check "tool: $tool" command -v "$tool"
 done
 
@@ -437,6 +515,13 @@ chmod 755 "$work/listener/socat"
 check 'webhook-listener: port from environment, file, default' listener_takes_the_port
 check 'webhook-listener: refuses what is no port, runs no configuration' listener_runs_no_configuration
 
+check 'tls: a certificate to try with' tls_certificate
+check 'tls-listener: what it listens with' tls_listener_says
+check 'tls-listener: refuses what socat would read otherwise' tls_listener_refuses
+check 'nginx: takes the TLS front without a warning' nginx_with ''
+check 'nginx: a broken one is refused' nginx_broken
+check 'nginx: its limits are those of self-heal.conf' nginx_agrees
+
 check 'sudoers: visudo accepts it' visudo -c -f "$deploy/sudoers.d/healer"
 check 'sudoers: visudo refuses a broken one' sudoers_broken
 check 'sudoers: the same commands as in the handlers' sudo_lines_agree
@@ -445,6 +530,7 @@ check 'sudoers: what varies is a run id and nothing else' run_ids_are_run_ids
 check 'ServiceDown: the same units in rule and handler' units_agree
 
 check 'alertmanager: amtool accepts it' amtool check-config "$am"
+check 'alertmanager: amtool accepts its side of TLS' amtool check-config "$deploy/tls/alertmanager.yml"
 check 'alertmanager: amtool refuses an unknown key' alertmanager_broken
 check 'alertmanager: routes' routes
 check 'alertmanager: a dead node inhibits its own host and no other' inhibition
@@ -457,6 +543,7 @@ check 'prometheus: the rules about the healer say who is to do what' rules_about
 check 'prometheus: every target has its host label' host_label
 
 check 'systemd: the units verify' units_verify
+check 'systemd: the drop-ins verify' units_with_drop_ins
 check 'systemd: broken units do not' units_broken
 check 'systemd: what the units promise' units_say
 check 'sysusers.d, tmpfiles.d: account and folders' account_and_folders
