@@ -3,7 +3,7 @@
 #
 # The alert's label `name` (node_exporter's node_systemd_unit_state) says which, through the table below: nothing of
 # the alert becomes a command, and what is not in the table is not touched. A unit more is an entry here, two lines in
-# sudoers.d/healer, and its name in self-heal-rules.yml.
+# sudoers.d/healer, and its name in heal-examples.rules.yml.
 #
 # The instance chooses nothing here: allowed-instances.txt has decided that this alert is about this machine, so it
 # must list no other. One lock for all units (no lock=instance, which would be the same: one exporter).

@@ -2,6 +2,8 @@
 //! handler run by hand, and what would come of an alert. Pausing, resuming and resetting wait for no handler's lock,
 //! and need no free block on the disk. As root it is done by the account that owns `HEAL_STATE_DIR`.
 
+pub mod metrics;
+
 use std::fmt;
 use std::io;
 use std::ops::RangeInclusive;

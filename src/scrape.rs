@@ -37,5 +37,6 @@ pub fn exposition(config: &Config, store: &Store, version: &str) -> Result<Strin
     }
     gauges.escalations_pending += host.map_or(0, |host| host.owed.len()) as u64;
     gauges.escalations_pending += waiting.all() as u64;
+    gauges.escalations_refused = (waiting.failed + waiting.damaged) as u64;
     Ok(exposition::render(&counters, &gauges, version))
 }

@@ -88,6 +88,71 @@ listener_runs_no_configuration() {
   refused env HEAL_PORT=9095 SELF_HEAL_BIN=/bin/no-such-file "$deploy/webhook-listener.sh"
 }
 
+# --- TLS in front --------------------------------------------------------------------------------------------------
+
+tls_certificate() {
+  mkdir -p "$work/tls"
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=heal.example.org \
+    -keyout "$work/tls/server.key" -out "$work/tls/server.pem"
+  cp "$work/tls/server.pem" "$work/tls/clients.pem"
+  chmod 600 "$work/tls/server.key"
+}
+
+tls_with() { # tls_with VARIABLE=VALUE...: what it would give to socat
+  env PATH="$work/listener:$PATH" SELF_HEAL_BIN=/bin/true SELF_HEAL_TLS_DIR="$work/tls" SELF_HEAL_TLS_BIND=192.0.2.10 \
+    "$@" "$deploy/tls/tls-listener.sh"
+}
+
+tls_listener_says() {
+  local said
+  said=$(tls_with)
+  [[ $said == '-t 300 OPENSSL-LISTEN:9443,pf=ip4,bind=192.0.2.10,'*,verify=1' EXEC:/bin/true serve' ]]
+  [[ $said == *",cafile=$work/tls/clients.pem,"* && $said == *,openssl-min-proto-version=TLS1.2,* ]]
+  [[ $(tls_with SELF_HEAL_TLS_PORT=9444) == *' OPENSSL-LISTEN:9444,'* ]]
+}
+
+tls_listener_refuses() {
+  local odd
+  for odd in SELF_HEAL_TLS_BIND= SELF_HEAL_TLS_BIND=localhost SELF_HEAL_TLS_BIND=0.0.0.0,verify=0 SELF_HEAL_TLS_PORT=0 \
+    SELF_HEAL_TLS_PORT=9443,verify=0 "SELF_HEAL_TLS_DIR=$work/tls,verify=0" SELF_HEAL_TLS_DIR=/nowhere \
+    SELF_HEAL_BIN=/bin/true,pty SELF_HEAL_BIN=/bin/no-such-file; do
+    refused tls_with "$odd"
+  done
+  chmod 644 "$work/tls/server.key"
+  refused tls_with
+  chmod 600 "$work/tls/server.key"
+}
+
+nginx_with() { # nginx_with SED-SCRIPT: whether nginx takes the shipped file, changed like that
+  local name
+  mkdir -p "$work/nginx"
+  {
+    echo 'pid nginx.pid; error_log stderr; events {} http { access_log off;'
+    for name in client_body proxy fastcgi uwsgi scgi; do echo "${name}_temp_path tmp;"; done
+    sed -e "s|/etc/self-heal/tls/|$work/tls/|; s|listen 9443 ssl|listen 127.0.0.1:9443 ssl|" -e "$1" "$deploy/tls/nginx.conf"
+    echo '}'
+  } >"$work/nginx/nginx.conf"
+  nginx -t -p "$work/nginx/" -e stderr -c "$work/nginx/nginx.conf" >"$work/nginx/said" 2>&1 || { cat "$work/nginx/said"; return 1; }
+  # A warning is what it would not do.
+  refused grep -E '\[(warn|error|emerg)\]' "$work/nginx/said"
+}
+
+nginx_broken() {
+  refused nginx_with 's/proxy_next_upstream off/proxy_next_upstream never/'
+  refused nginx_with 's/ssl_verify_client on/ssl_verify_client/'
+  refused nginx_with '/ssl_client_certificate/d'
+}
+
+# The two sides of the limits.
+nginx_agrees() {
+  local conf=$deploy/self-heal.conf
+  grep -qx '#HEAL_MAX_BODY=4MiB' "$conf"
+  grep -qx '  client_max_body_size 4m;' "$deploy/tls/nginx.conf"
+  grep -qx '#HEAL_REQUEST_TIMEOUT=10s' "$conf"
+  grep -qx '  client_body_timeout 10s;' "$deploy/tls/nginx.conf"
+  grep -qx '  ssl_verify_client on;' "$deploy/tls/nginx.conf"
+}
+
 # --- sudo ----------------------------------------------------------------------------------------------------------
 
 # ProcessCount.sh leaves one word open, `"$1"`: it stands for each instance of its list.
@@ -144,7 +209,7 @@ sudoers_broken() {
 
 units_agree() {
   local rule handler
-  rule=$(sed -n 's/.*name=~"(\(.*\))\[\.\]service".*/\1/p' "$deploy/prometheus/self-heal-rules.yml" | tr '|' '\n' | sed 's/$/.service/' | sort)
+  rule=$(sed -n 's/.*name=~"(\(.*\))\[\.\]service".*/\1/p' "$deploy/prometheus/heal-examples.rules.yml" | tr '|' '\n' | sed 's/$/.service/' | sort)
   handler=$(sed -n 's/^  \([a-z-]*\.service\))$/\1/p' "$top/handlers/ServiceDown.sh" | sort)
   [[ -n $rule ]]
   same "$rule" "$handler"
@@ -153,7 +218,8 @@ units_agree() {
 # --- Alertmanager and Prometheus -----------------------------------------------------------------------------------
 
 am=$deploy/alertmanager/alertmanager.yml
-rules=$deploy/prometheus/self-heal-rules.yml
+examples=$deploy/prometheus/heal-examples.rules.yml
+rules=$deploy/prometheus/self-heal.rules.yml
 
 alertmanager_broken() {
   sed 's/max_alerts: 0/max_alert: 0/' "$am" >"$work/alertmanager.yml"
@@ -167,15 +233,41 @@ routes() {
 }
 
 rules_broken() {
-  sed 's/up{job="nginx"} == 0 or/up{job="nginx" == 0 or/' "$rules" >"$work/rules.yml"
+  sed 's/up{job="nginx"} == 0 or/up{job="nginx" == 0 or/' "$examples" >"$work/rules.yml"
   refused promtool check rules "$work/rules.yml"
 }
 
-rules_test_can_fail() {
+rules_of() { sed -n 's/^      - alert: //p' "$1"; }
+
+# A rule of another name fires for nobody: each must be missed by the tests, and each is also shown not to fire.
+every_rule_is_tested() {
+  local file name text
   mkdir -p "$work/rules"
-  cp "$deploy/prometheus/self-heal-rules.test.yml" "$work/rules/"
-  sed 's/for: 2m/for: 10m/' "$rules" >"$work/rules/self-heal-rules.yml"
-  refused promtool test rules "$work/rules/self-heal-rules.test.yml"
+  cp "$deploy"/prometheus/*.rules.yml "$deploy"/prometheus/*.rules.test.yml "$work/rules/"
+  for file in self-heal heal-examples; do
+    [[ $(rules_of "$work/rules/$file.rules.yml" | wc -l) -ge 6 ]]
+    text=$(<"$work/rules/$file.rules.yml")
+    for name in $(rules_of "$work/rules/$file.rules.yml" | sort -u); do
+      printf '%s\n' "$name"
+      printf '%s\n' "${text//"- alert: $name"$'\n'/"- alert: ${name}X"$'\n'}" >"$work/rules/$file.rules.yml"
+      refused promtool test rules "$work/rules/$file.rules.test.yml"
+      grep -Eq "\{alertname: $name, eval_time: [0-9a-z]+, exp_alerts: \[\]\}" "$work/rules/$file.rules.test.yml" ||
+        grep -A2 "alertname: $name\$" "$work/rules/$file.rules.test.yml" | grep -q 'exp_alerts: \[\]'
+    done
+    printf '%s\n' "$text" >"$work/rules/$file.rules.yml"
+  done
+}
+
+# Who is woken reads what happened, how bad it is and which command answers; no such alert is itself healed.
+rules_about_the_healer_are_for_people() {
+  local count
+  count=$(rules_of "$rules" | wc -l)
+  [[ $count -ge 11 ]]
+  local part
+  for part in 'severity: (critical|warning)$' "summary: '" "description: '.*(self-heal [a-z]|systemctl)"; do
+    same "$count" "$(grep -Ec "^ {10}$part" "$rules")"
+  done
+  refused grep -q 'heal: "true"' "$rules"
 }
 
 host_label() {
@@ -223,7 +315,8 @@ inhibition() {
 
 # --- systemd -------------------------------------------------------------------------------------------------------
 
-units=(self-heal.service self-heal.socket self-heal@.service)
+units=(self-heal.service self-heal.socket self-heal@.service self-heal-drain.service self-heal-drain.timer
+  self-heal-drain.path self-heal-metrics.service self-heal-metrics.timer)
 
 # A root with our units, systemd's own, and stand-ins for what ExecStart= names.
 unit_root() {
@@ -248,11 +341,25 @@ verify() {
 
 units_verify() { unit_root; verify; }
 
+# The drop-in that puts TLS in front, and the one for a handler that edits below /etc.
+units_with_drop_ins() {
+  local folder=$work/units/etc/systemd/system
+  unit_root
+  mkdir "$folder/self-heal.service.d" "$folder/self-heal@.service.d"
+  cp "$deploy/tls/self-heal-tls.conf" "$folder/self-heal.service.d/tls.conf"
+  cp "$deploy/systemd/nginx-workers.conf" "$folder/self-heal.service.d/"
+  cp "$deploy/systemd/nginx-workers.conf" "$folder/self-heal@.service.d/"
+  refused verify
+  install -m 755 /dev/null "$work/units/opt/self-heal/tls-listener.sh"
+  verify
+}
+
 units_broken() {
-  local unit
+  local unit section
   for unit in "${units[@]}"; do
     unit_root
-    printf '[%s]\nKilMode=process\n' "$([[ $unit == *.socket ]] && echo Socket || echo Service)" >>"$work/units/etc/systemd/system/$unit"
+    section=${unit##*.}
+    printf '[%s]\nKilMode=process\n' "${section^}" >>"$work/units/etc/systemd/system/$unit"
     refused verify
   done
   unit_root
@@ -274,6 +381,9 @@ units_say() {
     refused grep -E '^(NoNewPrivileges|PrivateDevices|ProtectKernel[A-Za-z]*|ProtectClock|ProtectHostname|Restrict[A-Za-z]*|LockPersonality|MemoryDenyWriteExecute|SystemCall[A-Za-z]*|CapabilityBoundingSet|DynamicUser)=' \
       "$deploy/systemd/$unit"
   done
+  # It is root's, and has what it reads with and nothing besides.
+  grep -qx 'CapabilityBoundingSet=CAP_SETUID CAP_SETGID' "$deploy/systemd/self-heal-metrics.service"
+  grep -qx 'NoNewPrivileges=yes' "$deploy/systemd/self-heal-metrics.service"
   grep -qx 'ListenStream=127.0.0.1:9095' "$deploy/systemd/self-heal.socket"
   grep -qx 'Conflicts=self-heal.service' "$deploy/systemd/self-heal.socket"
   grep -qx 'Conflicts=self-heal.socket' "$deploy/systemd/self-heal.service"
@@ -393,7 +503,7 @@ spawners_agree() {
 # --- all of it -----------------------------------------------------------------------------------------------------
 
 for tool in bash shellcheck visudo cvtsudoers amtool promtool prometheus-alertmanager curl systemd-analyze \
-  systemd-sysusers systemd-tmpfiles logrotate zcat; do
+  systemd-sysusers systemd-tmpfiles logrotate zcat openssl nginx; do
   check "tool: $tool" command -v "$tool"
 done
 
@@ -405,6 +515,13 @@ chmod 755 "$work/listener/socat"
 check 'webhook-listener: port from environment, file, default' listener_takes_the_port
 check 'webhook-listener: refuses what is no port, runs no configuration' listener_runs_no_configuration
 
+check 'tls: a certificate to try with' tls_certificate
+check 'tls-listener: what it listens with' tls_listener_says
+check 'tls-listener: refuses what socat would read otherwise' tls_listener_refuses
+check 'nginx: takes the TLS front without a warning' nginx_with ''
+check 'nginx: a broken one is refused' nginx_broken
+check 'nginx: its limits are those of self-heal.conf' nginx_agrees
+
 check 'sudoers: visudo accepts it' visudo -c -f "$deploy/sudoers.d/healer"
 check 'sudoers: visudo refuses a broken one' sudoers_broken
 check 'sudoers: the same commands as in the handlers' sudo_lines_agree
@@ -413,17 +530,20 @@ check 'sudoers: what varies is a run id and nothing else' run_ids_are_run_ids
 check 'ServiceDown: the same units in rule and handler' units_agree
 
 check 'alertmanager: amtool accepts it' amtool check-config "$am"
+check 'alertmanager: amtool accepts its side of TLS' amtool check-config "$deploy/tls/alertmanager.yml"
 check 'alertmanager: amtool refuses an unknown key' alertmanager_broken
 check 'alertmanager: routes' routes
 check 'alertmanager: a dead node inhibits its own host and no other' inhibition
 check 'prometheus: configuration' promtool check config "$deploy/prometheus/prometheus.yml"
-check 'prometheus: rules' promtool check rules "$rules"
+check 'prometheus: rules' promtool check rules "$rules" "$examples"
 check 'prometheus: a broken rule is refused' rules_broken
-check 'prometheus: rules fire when they should' promtool test rules "$deploy/prometheus/self-heal-rules.test.yml"
-check 'prometheus: the rules test can fail' rules_test_can_fail
+check 'prometheus: rules fire when they should' promtool test rules "$deploy"/prometheus/*.rules.test.yml
+check 'prometheus: every rule is tested' every_rule_is_tested
+check 'prometheus: the rules about the healer say who is to do what' rules_about_the_healer_are_for_people
 check 'prometheus: every target has its host label' host_label
 
 check 'systemd: the units verify' units_verify
+check 'systemd: the drop-ins verify' units_with_drop_ins
 check 'systemd: broken units do not' units_broken
 check 'systemd: what the units promise' units_say
 check 'sysusers.d, tmpfiles.d: account and folders' account_and_folders

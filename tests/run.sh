@@ -16,7 +16,7 @@ parts=(packages fmt clippy doc shellcheck unit release deploy quickstart suite)
 part_packages() {
   # program=package; a library or a data file would be listed by its path.
   local wanted=(
-    socat=socat curl=curl jq=jq inetd=openbsd-inetd shellcheck=shellcheck logrotate=logrotate sudo=sudo visudo=sudo
+    socat=socat openssl=openssl curl=curl jq=jq inetd=openbsd-inetd shellcheck=shellcheck logrotate=logrotate sudo=sudo visudo=sudo
     nginx=nginx-light prometheus=prometheus promtool=prometheus prometheus-alertmanager=prometheus-alertmanager
     amtool=prometheus-alertmanager flock=util-linux setpriv=util-linux ip=iproute2 ps=procps python3=python3
     mkfs.ext4=e2fsprogs strace=strace perl=perl debootstrap=debootstrap systemd-nspawn=systemd-container systemd-analyze=systemd

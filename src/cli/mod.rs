@@ -11,6 +11,7 @@ mod guard;
 mod help;
 mod history;
 pub mod man;
+mod metrics;
 mod pause;
 mod reset;
 mod resume;
@@ -101,6 +102,7 @@ pub const COMMANDS: &[Command] = &[
     run::COMMAND,
     check::COMMAND,
     drain::COMMAND,
+    metrics::COMMAND,
     completions::COMMAND,
     help::COMMAND,
     guard::COMMAND,

@@ -41,7 +41,7 @@ pub fn add(state: &Path, name: Option<&AlertName>, more: &Counters) -> io::Resul
     Ok(())
 }
 
-/// Every file's counters with its name, sorted by name.
+/// Every file's counters with its name, sorted by name. What has another name than [`add`] gives is none of them.
 pub fn all(state: &Path) -> io::Result<Vec<(String, Counters)>> {
     let entries = match fs::read_dir(folder(state)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -50,7 +50,9 @@ pub fn all(state: &Path) -> io::Result<Vec<(String, Counters)>> {
     let mut all = Vec::new();
     for entry in entries {
         let entry = entry?;
-        if let Some(name) = entry.file_name().to_str() {
+        let name = entry.file_name();
+        let ours = |name: &&str| *name == HOST || AlertName::new(name).is_some();
+        if let Some(name) = name.to_str().filter(ours) {
             let mut text = Vec::new();
             let mut file = files::read_only().open(entry.path())?;
             files::lock(&file)?;

@@ -1,9 +1,10 @@
 //! Folders and files of which it matters who else may change them. Refuses what another account
 //! could swap, and follows no symbolic link where a file is written.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -247,6 +248,33 @@ pub fn room(size: u64) -> Vec<u8> {
     Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(64))
 }
 
+/// Puts a file that everybody may read (0644) in place in one step: whoever reads it sees the old one or the new one,
+/// whole. A link in the last place is replaced and not followed. Not synced: it is made anew before long.
+pub fn publish(path: &Path, content: &[u8]) -> io::Result<()> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::other("names no file"))?;
+    let mut aside = OsString::from(".");
+    aside.push(name);
+    aside.push(format!(".{}", std::process::id()));
+    let aside = path.with_file_name(aside);
+    // Left by a process of this id that died.
+    let _ = std::fs::remove_file(&aside);
+    let put = read_write()
+        .create_new(true)
+        .open(&aside)
+        .and_then(|mut file| {
+            file.write_all(content)?;
+            // Whatever the umask.
+            file.set_permissions(Permissions::from_mode(0o644))?;
+            std::fs::rename(&aside, path)
+        });
+    if put.is_err() {
+        let _ = std::fs::remove_file(&aside);
+    }
+    put
+}
+
 /// How long a file is now; 0 where that cannot be told.
 pub fn length(file: &File) -> u64 {
     file.metadata().map_or(0, |meta| meta.len())
@@ -320,6 +348,39 @@ mod tests {
         assert_eq!(tail(&log, 0, 5), "e|run");
         assert_eq!(tail(&log, 99, 3), "run", "rotated");
         assert_eq!(tail(&top, 0, 3), "");
+        fs::remove_dir_all(&top).unwrap();
+    }
+
+    #[test]
+    fn what_is_published_takes_the_place_of_what_was_there_and_of_no_more() {
+        let top = folder("publish");
+        let path = top.join("self-heal.prom");
+        publish(&path, b"one").unwrap();
+        let before = fs::File::open(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        publish(&path, b"two").unwrap();
+        let mut old = String::new();
+        (&before).read_to_string(&mut old).unwrap();
+        assert_eq!(
+            (old.as_str(), fs::read(&path).unwrap()),
+            ("one", b"two".to_vec())
+        );
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o644);
+
+        let secret = top.join("secret");
+        fs::write(&secret, "kept").unwrap();
+        let link = top.join("link.prom");
+        symlink(&secret, &link).unwrap();
+        publish(&link, b"three").unwrap();
+        assert_eq!(fs::read(&secret).unwrap(), b"kept");
+        assert!(fs::symlink_metadata(&link).unwrap().is_file());
+
+        fs::create_dir(top.join("folder.prom")).unwrap();
+        assert!(publish(&top.join("folder.prom"), b"").is_err());
+        assert!(publish(&top.join("none/a.prom"), b"").is_err());
+        assert!(publish(Path::new("/"), b"").is_err());
+        let left = fs::read_dir(&top).unwrap().count();
+        assert_eq!(left, 4, "nothing is left beside them");
         fs::remove_dir_all(&top).unwrap();
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::unistd::{Gid, Uid, geteuid, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Uid, getegid, geteuid, setfsgid, setfsuid, setgid, setgroups, setuid};
 
 use crate::sys::accounts::{Accounts, memberships};
 use crate::sys::viewpoint;
@@ -88,4 +88,49 @@ pub fn become_owner_of(path: &Path) -> Result<(), String> {
         .and_then(|()| setgid(Gid::from_raw(gid)))
         .and_then(|()| setuid(Uid::from_raw(meta.uid())))
         .map_err(|error| fail("its owner cannot be become", error.into()))
+}
+
+/// Does this with the rights over files of the account that owns `path`, and no more: for root, who reads where another
+/// account may have put links, and then writes where that account may not. With the user id of file accesses the kernel
+/// takes root's power over them away, and gives it back (setfsuid(2), capabilities(7)). For any other account, and root's
+/// own path, nothing changes.
+///
+/// # Errors
+/// One sentence. There is no such path, or the kernel refuses: then nothing was done, or no more may be.
+pub fn as_owner_of<T>(path: &Path, task: impl FnOnce() -> T) -> Result<T, String> {
+    let fail = |doing: &str, error: io::Error| format!("{}: {doing}: {error}", path.display());
+    let meta = fs::metadata(path).map_err(|error| fail("whose it is cannot be told", error))?;
+    if !is_root() || meta.uid() == 0 {
+        return Ok(task());
+    }
+    let refused = || {
+        fail(
+            "its owner cannot be become",
+            io::ErrorKind::PermissionDenied.into(),
+        )
+    };
+    let accounts = Accounts::read().map_err(|error| fail("/etc/passwd", error))?;
+    let gid = accounts.gid(meta.uid()).unwrap_or_else(|| meta.gid());
+    // The group first: it takes what the other one takes away.
+    if !(become_for_files_group(Gid::from_raw(gid)) && become_for_files(Uid::from_raw(meta.uid())))
+    {
+        return Err(refused());
+    }
+    let done = task();
+    if become_for_files(geteuid()) && become_for_files_group(getegid()) {
+        Ok(done)
+    } else {
+        Err(refused())
+    }
+}
+
+/// Neither call says whether it worked; asked again, each tells what it was then.
+fn become_for_files(uid: Uid) -> bool {
+    setfsuid(uid);
+    setfsuid(uid) == uid
+}
+
+fn become_for_files_group(gid: Gid) -> bool {
+    setfsgid(gid);
+    setfsgid(gid) == gid
 }

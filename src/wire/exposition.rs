@@ -1,6 +1,7 @@
 //! The metrics as text: format 0.0.4 (Prometheus docs, instrumenting/exposition_formats). One table says
 //! which families there are; label values are handler names and words of our own, never free text.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -21,7 +22,7 @@ pub struct Family {
 }
 
 /// Every family, in the order of the output.
-pub const FAMILIES: [Family; 13] = [
+pub const FAMILIES: [Family; 14] = [
     Family {
         name: "self_heal_alerts_total",
         kind: "counter",
@@ -63,6 +64,11 @@ pub const FAMILIES: [Family; 13] = [
         help: "Pages that have not reached every escalator.",
     },
     Family {
+        name: "self_heal_escalations_refused",
+        kind: "gauge",
+        help: "Of those, the ones refused for good or damaged, which nothing tries again by itself.",
+    },
+    Family {
         name: "self_heal_paused",
         kind: "gauge",
         help: "Pauses in effect.",
@@ -98,6 +104,8 @@ pub struct Gauges {
     pub in_flight: u64,
     /// Events in the spool that are not delivered to everybody, and pages that records owe.
     pub escalations_pending: u64,
+    /// Of those, the events that were refused for good or cannot be read.
+    pub escalations_refused: u64,
     /// Pauses in effect.
     pub paused: u64,
 }
@@ -125,6 +133,7 @@ pub fn render(counters: &[(String, Counters)], gauges: &Gauges, version: &str) -
             }
             "self_heal_breakers_open" => {
                 for (alertname, open) in &gauges.breakers_open {
+                    let alertname = escaped(alertname);
                     let _ = writeln!(text, "{name}{{alertname=\"{alertname}\"}} {open}");
                 }
             }
@@ -134,11 +143,15 @@ pub fn render(counters: &[(String, Counters)], gauges: &Gauges, version: &str) -
             "self_heal_escalations_pending" => {
                 let _ = writeln!(text, "{name} {}", gauges.escalations_pending);
             }
+            "self_heal_escalations_refused" => {
+                let _ = writeln!(text, "{name} {}", gauges.escalations_refused);
+            }
             "self_heal_paused" => {
                 let _ = writeln!(text, "{name} {}", gauges.paused);
             }
             "self_heal_requests_total" => {
                 for (code, count) in counters.iter().flat_map(|(_, c)| &c.requests) {
+                    let code = escaped(code);
                     let _ = writeln!(text, "{name}{{code=\"{code}\"}} {count}");
                 }
             }
@@ -158,7 +171,9 @@ fn labelled(
     of: fn(&Counters) -> &BTreeMap<String, u64>,
 ) {
     for (alertname, counters) in counters {
+        let alertname = escaped(alertname);
         for (word, count) in of(counters) {
+            let word = escaped(word);
             let _ = writeln!(
                 text,
                 "{name}{{alertname=\"{alertname}\",{label}=\"{word}\"}} {count}"
@@ -176,6 +191,7 @@ fn total(text: &mut String, name: &str, counters: &[(String, Counters)], of: fn(
 
 fn histogram(text: &mut String, name: &str, counters: &[(String, Counters)]) {
     for (alertname, counters) in counters.iter().filter(|(_, c)| !c.durations.is_empty()) {
+        let alertname = escaped(alertname);
         let mut below = 0u64;
         let bounds = BUCKETS
             .iter()
@@ -191,6 +207,17 @@ fn histogram(text: &mut String, name: &str, counters: &[(String, Counters)]) {
         let sum = seconds(counters.duration_ms);
         let _ = writeln!(text, "{name}_sum{{alertname=\"{alertname}\"}} {sum}");
         let _ = writeln!(text, "{name}_count{{alertname=\"{alertname}\"}} {below}");
+    }
+}
+
+/// A label's value as the format wants it. Names and words of ours need none of this; a file that somebody put among
+/// the counters may.
+fn escaped(value: &str) -> Cow<'_, str> {
+    if value.contains(['\\', '"', '\n']) {
+        let value = value.replace('\\', "\\\\");
+        Cow::Owned(value.replace('"', "\\\"").replace('\n', "\\n"))
+    } else {
+        Cow::Borrowed(value)
     }
 }
 
@@ -227,6 +254,7 @@ mod tests {
             breakers_open: [("NginxDown".to_owned(), 2)].into(),
             in_flight: 1,
             escalations_pending: 3,
+            escalations_refused: 2,
             paused: 4,
         };
         let all = [("-".to_owned(), host), ("NginxDown".to_owned(), nginx)];
@@ -244,6 +272,7 @@ mod tests {
             "self_heal_breakers_open{alertname=\"NginxDown\"} 2",
             "self_heal_in_flight 1",
             "self_heal_escalations_pending 3",
+            "self_heal_escalations_refused 2",
             "self_heal_paused 4",
             "self_heal_requests_total{code=\"200\"} 1",
             "self_heal_truncated_alerts_total 3",
@@ -253,5 +282,14 @@ mod tests {
         }
         assert!(text.ends_with('\n'));
         assert_eq!(text.matches("# TYPE").count(), FAMILIES.len());
+    }
+
+    #[test]
+    fn no_word_of_a_damaged_file_ends_a_label() {
+        let mut odd = Counters::default();
+        Counters::bump(&mut odd.verdicts, "a\"} 1\nb\\");
+        let text = render(&[("-".to_owned(), odd)], &Gauges::default(), "0.1.0");
+        let line = r#"self_heal_alerts_total{alertname="-",verdict="a\"} 1\nb\\"} 1"#;
+        assert!(text.lines().any(|l| l == line), "{text}");
     }
 }

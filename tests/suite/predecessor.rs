@@ -356,7 +356,7 @@ fn trip_never_pages() {
     sandbox.post(&nginx().resolved()).expect(200, &["resolved"]);
     assert_eq!(pages("[INFO] escalation_over"), 1, "{}", sandbox.log());
     assert_eq!(sandbox.paged(), [told("trigger"), told("resolve")]);
-    let rules = file("deploy/prometheus/self-heal-rules.yml");
+    let rules = file("deploy/prometheus/self-heal.rules.yml");
     assert!(rules.contains("alert: SelfHealBreakerOpen"));
 }
 

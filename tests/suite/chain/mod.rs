@@ -2,9 +2,9 @@
 //! changed: Prometheus sees that nginx is dead, Alertmanager posts to socat, self-heal runs NginxDown.sh.
 
 mod alertmanager;
-mod ask;
+pub mod ask;
 mod nginx;
-mod process;
+pub mod process;
 pub mod shipped;
 mod stack;
 mod stand_ins;

@@ -106,14 +106,19 @@ impl Chain {
                 "'127.0.0.1:9095'",
                 &format!("'127.0.0.1:{}'", ports.listener),
             );
-        let rules = Shipped::read("deploy/prometheus/self-heal-rules.yml")
+        let examples = Shipped::read("deploy/prometheus/heal-examples.rules.yml")
             .with_each(4, "for: 2m\n", "for: 2s\n")
             .with("for: 1m\n", "for: 1s\n");
+        let rules = Shipped::read("deploy/prometheus/self-heal.rules.yml")
+            // How long a missed scrape is bridged: so much later an open breaker's alert ends.
+            .with("self_heal_breakers_open[2m]", "self_heal_breakers_open[5s]");
         let file = self
             .sandbox
             .write("prometheus/prometheus.yml", configuration.text());
         self.sandbox
-            .write("prometheus/self-heal-rules.yml", rules.text());
+            .write("prometheus/heal-examples.rules.yml", examples.text());
+        self.sandbox
+            .write("prometheus/self-heal.rules.yml", rules.text());
         let mut prometheus = command(&program("prometheus"));
         prometheus
             .arg(flag("config.file", file.display()))

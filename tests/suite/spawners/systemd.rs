@@ -260,6 +260,42 @@ fn a_page_is_delivered_by_the_drain_units() {
     assert_eq!(recorded(), "healer\nhealer\n");
 }
 
+/// Root's, with the healer's eyes, in its sandbox; the healer can do nothing to the file.
+#[test]
+fn the_metrics_are_put_where_node_exporter_finds_them() {
+    const METRICS: &str = "self-heal-metrics.service";
+    const FILE: &str = "/var/lib/prometheus/node-exporter/self-heal.prom";
+    let machine = Container::with(SERVICE);
+    for unit in [METRICS, "self-heal-metrics.timer"] {
+        let text = std::fs::read_to_string(format!("{PROJECT}/deploy/systemd/{unit}")).unwrap();
+        machine.install("0644", &format!("/etc/systemd/system/{unit}"), &text);
+    }
+    machine.bash("mkdir -p -m 755 /var/lib/prometheus/node-exporter");
+    machine.run(&["systemctl", "daemon-reload"]);
+    machine.handler("Broken", "exit 2\n");
+    let broken = firing("Broken");
+    machine.connect().post(&broken).expect(200, &["gave-up"]);
+
+    machine.run(&["systemctl", "start", METRICS]);
+    assert_eq!(machine.property(METRICS, "Result"), "success");
+    let stat = machine.bash(&format!("stat -c '%U %a' {FILE}"));
+    assert_eq!(stat, "root 644\n");
+    let text = machine.bash(&format!("cat {FILE}"));
+    let line = "self_heal_breakers_open{alertname=\"Broken\"} 1";
+    assert!(text.lines().any(|l| l == line), "{text}");
+
+    // The timer turns again by itself.
+    let before = machine.property(METRICS, "InvocationID");
+    machine.bash(
+        "sed -i 's/^OnBootSec=.*/OnActiveSec=1s/' /etc/systemd/system/self-heal-metrics.timer",
+    );
+    machine.run(&["systemctl", "daemon-reload"]);
+    machine.run(&["systemctl", "start", "self-heal-metrics.timer"]);
+    until("the timer starts the unit", || {
+        (machine.property(METRICS, "InvocationID") != before).then_some(())
+    });
+}
+
 /// What README tells an operator to install is what these containers run: the same file, place and mode.
 #[test]
 fn readme_installs_what_the_containers_run() {
