@@ -27,8 +27,6 @@ mod escalators;
 mod examples;
 mod fronts;
 mod guarding;
-mod guarding;
-mod handlers;
 mod handlers;
 mod manual;
 mod metrics;

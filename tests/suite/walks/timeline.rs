@@ -11,7 +11,7 @@ use super::sender::{HOUR, Route, SECOND, World, exits};
 
 const ALERTMANAGER: &str = include_str!("../../../deploy/alertmanager/alertmanager.yml");
 const PROMETHEUS: &str = include_str!("../../../deploy/prometheus/prometheus.yml");
-const RULES: &str = include_str!("../../../deploy/prometheus/self-heal-rules.yml");
+const RULES: &str = include_str!("../../../deploy/prometheus/heal-examples.rules.yml");
 const PAGE: &str = include_str!("../../../docs/alertmanager.md");
 
 /// How long the handler of the example takes, first when it fails and then when it heals.

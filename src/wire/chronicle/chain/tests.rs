@@ -39,6 +39,7 @@ impl Files {
             group_key: "{}",
             peer: "local",
             attempt: 1,
+            forced: false,
         };
         let line = history::line(Time(0), &Event::Ineffective { run, count: 1 }, &prev).unwrap();
         self.live()
