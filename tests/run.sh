@@ -21,7 +21,7 @@ part_packages() {
     amtool=prometheus-alertmanager flock=util-linux setpriv=util-linux ip=iproute2 ps=procps python3=python3
     mkfs.ext4=e2fsprogs strace=strace perl=perl debootstrap=debootstrap systemd-nspawn=systemd-container systemd-analyze=systemd
     dbus-daemon=dbus-daemon dpkg-deb=dpkg cc=gcc mount=mount
-    setfacl=acl getfattr=attr unshare=util-linux nsenter=util-linux
+    setfacl=acl getfattr=attr unshare=util-linux nsenter=util-linux script=bsdutils
   )
   local missing=() pair root=()
   for pair in "${wanted[@]}"; do

@@ -15,6 +15,9 @@ use crate::wire::duration;
 use crate::wire::quote::printable;
 use crate::wire::report;
 
+/// The receiver that a handler is told of, where no sender names one.
+pub const RECEIVER: &str = "self-heal run";
+
 /// How much of the handler's output is shown at the end: bytes, and lines.
 const OUTPUT: usize = 4096;
 const LINES: usize = 20;
@@ -49,7 +52,7 @@ pub fn run(subject: &Subject, force: bool, tell: &mut dyn FnMut(&str)) -> Result
     }
     let records = desk.store.list_all();
     let records = records.map_err(|error| refused(&desk.config, &error))?;
-    let Named { notification, key } = subject.named(&records, "self-heal run", clock::now())?;
+    let Named { notification, key } = subject.named(&records, RECEIVER, clock::now())?;
     let Some(posted) = notification.alerts.first() else {
         return Err(failed(&"there is no alert"));
     };

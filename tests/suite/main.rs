@@ -15,6 +15,7 @@
 mod access;
 mod architecture;
 mod basics;
+mod by_hand;
 mod chain;
 mod clients;
 mod commands;
@@ -22,6 +23,7 @@ mod crash;
 mod crowd;
 mod docs;
 mod escalators;
+mod explaining;
 mod guarding;
 mod handlers;
 mod observing;
