@@ -13,7 +13,10 @@ use crate::sys::state::file::Store;
 use crate::sys::{clock, files, handler, identity, inherited};
 use crate::wire::duration;
 use crate::wire::quote::printable;
-use crate::wire::report;
+use crate::wire::{meaning, report};
+
+/// The receiver that a handler is told of, where no sender names one.
+pub const RECEIVER: &str = "self-heal run";
 
 /// How much of the handler's output is shown at the end: bytes, and lines.
 const OUTPUT: usize = 4096;
@@ -49,7 +52,7 @@ pub fn run(subject: &Subject, force: bool, tell: &mut dyn FnMut(&str)) -> Result
     }
     let records = desk.store.list_all();
     let records = records.map_err(|error| refused(&desk.config, &error))?;
-    let Named { notification, key } = subject.named(&records, "self-heal run", clock::now())?;
+    let Named { notification, key } = subject.named(&records, RECEIVER, clock::now())?;
     let Some(posted) = notification.alerts.first() else {
         return Err(failed(&"there is no alert"));
     };
@@ -111,7 +114,7 @@ pub fn run(subject: &Subject, force: bool, tell: &mut dyn FnMut(&str)) -> Result
             &path.display().to_string(),
         ));
     } else if report.verdict != Verdict::Error {
-        said.line(&format!("what to do: {}", report::remedy(report.verdict)));
+        said.line(&format!("what to do: {}", meaning::remedy(report.verdict)));
     }
     deliver::in_passing(&desk.config, &mut desk.log, &mut signals);
     let broken = report.verdict == Verdict::Error;

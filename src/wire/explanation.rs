@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::duration;
+use super::meaning::remedy;
 use super::paint::{Paint, Tone};
 use super::quote::{printable, shell};
-use super::report::remedy;
 use crate::judge::Verdict;
 
 /// What became of whoever came to a gate.
@@ -417,7 +417,7 @@ mod tests {
             let text = explanation.render(Paint::default());
             let line = format!("would answer {} (", verdict.as_str());
             assert!(
-                text.contains(&line) && text.contains(remedy(verdict)),
+                text.contains(&line) && text.contains(&remedy(verdict)),
                 "{text}"
             );
             assert!(text.contains("\nA on i\\n\n  -  limit  x\n"), "{text}");

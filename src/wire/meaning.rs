@@ -26,7 +26,7 @@ pub fn meaning(verdict: Verdict) -> Meaning {
         ),
         Verdict::NotAllowed => (
             "the instance is not on the allow-list, is missing or begins with `-`; an unreadable or empty list allows nothing",
-            "if it should be healed, put it on the allow-list",
+            "if it should be healed: put it on the allow-list",
         ),
         Verdict::NoHandler => (
             "no handler of that name, no alertname, or one that is no safe file name",
@@ -42,7 +42,7 @@ pub fn meaning(verdict: Verdict) -> Meaning {
         ),
         Verdict::Observed => (
             "`HEAL_OBSERVE=yes`, or the handler has `mode=observe`: judged, told and not run; the detail has the command line, or what else the answer would have been",
-            "nothing, until the first week is over",
+            "nothing; when the first week is over, take `HEAL_OBSERVE=yes` or `mode=observe` away",
         ),
         Verdict::Healed => (
             "the handler exited 0; unverified until `resolved` comes",
@@ -54,11 +54,11 @@ pub fn meaning(verdict: Verdict) -> Meaning {
         ),
         Verdict::GaveUp => (
             "the handler exited 2: the breaker opened at once",
-            "read the handler's log: a person was paged",
+            "a person was paged: read the handler's log",
         ),
         Verdict::Tripped => (
             "the breaker opened by this attempt, or is open",
-            "read the handler's log, mend the cause: a person was paged",
+            "a person: read the handler's log, mend the cause; `self-heal reset` closes the breaker at once",
         ),
         Verdict::Storm => (
             "`HEAL_STORM_LIMIT` runs on this host within its window",
@@ -86,6 +86,11 @@ pub fn meaning(verdict: Verdict) -> Meaning {
         ),
     };
     Meaning { when, cure }
+}
+
+/// What to do about a verdict, for a terminal.
+pub fn remedy(verdict: Verdict) -> String {
+    meaning(verdict).cure.replace('`', "")
 }
 
 /// A way for a handler to end, for documentation. Code stands between backquotes.

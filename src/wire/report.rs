@@ -175,35 +175,6 @@ pub fn rollback(rollback: Rollback) -> Option<&'static str> {
     }
 }
 
-/// What to do about a verdict, for a person; the documentation is held to it.
-pub fn remedy(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Resolved | Verdict::Healed | Verdict::Settling | Verdict::Waiting => "nothing",
-        Verdict::NotAllowed => "if it should be healed: put it on the allow-list",
-        Verdict::NoHandler => {
-            "nothing, or write one; heal=\"true\" on an alert without a handler is a slip in the rules"
-        }
-        Verdict::UnsafeHandler => {
-            "mend what the detail names; until then nothing runs for that alert"
-        }
-        Verdict::Paused => "nothing; after resume the sender's next repeat brings it back",
-        Verdict::Observed => {
-            "nothing; when the first week is over, take HEAL_OBSERVE=yes or mode=observe away"
-        }
-        Verdict::GaveUp => "a person was paged: read the handler's log",
-        Verdict::Tripped => {
-            "a person: read the handler's log, mend the cause; self-heal reset closes the breaker at once"
-        }
-        Verdict::Storm => "look for the common cause; runs go on as the window frees",
-        Verdict::Failed => "nothing yet; the next attempt comes by itself",
-        Verdict::Deferred => {
-            "nothing, unless it never ends: after a whole HEAL_ATTEMPT_WINDOW of nothing else it is tripped"
-        }
-        Verdict::Busy => "nothing; if it stays: see who holds the lock",
-        Verdict::Error => "at once: the detail and GET /-/ready name file and reason",
-    }
-}
-
 /// What a record holds, in words.
 pub fn standing(record: &Record, limits: &Limits, now: Time) -> String {
     if *record == Record::default() {

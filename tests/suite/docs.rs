@@ -137,6 +137,39 @@ fn every_verdict_is_documented_and_no_other() {
 }
 
 #[test]
+fn every_member_of_an_explanation_is_documented_and_no_other() {
+    let sandbox = Sandbox::new();
+    sandbox.handler("NginxDown", "exit 0\n");
+    let words = [
+        "explain",
+        "--json",
+        "--alert",
+        "NginxDown",
+        "--instance",
+        "web-1",
+    ];
+    let output = sandbox.operate(&words);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut members = Vec::new();
+    let mut list = |prefix: &str, value: &serde_json::Value| {
+        let names = value.as_object().unwrap().keys();
+        members.extend(names.map(|name| format!("{prefix}{name}")));
+    };
+    list("", &told);
+    list("gates[].", &told["gates"][0]);
+    list("alerts[].", &told["alerts"][0]);
+    list("alerts[].run.", &told["alerts"][0]["run"]);
+    members.sort();
+    let mut documented = words_of_explanations();
+    documented.sort();
+    assert_eq!(documented, members);
+}
+
+fn words_of_explanations() -> Vec<String> {
+    words(&table("| member of an explanation | what |"))
+}
+
+#[test]
 fn every_configuration_key_is_documented_as_it_is_and_no_other() {
     let rows = table("| key | default | it takes | what for |");
     let expected: Vec<Vec<String>> = config::KEYS
@@ -709,6 +742,8 @@ fn a_block_is_an_illustration_or_somebody_runs_it() {
             "bash backup" | "bash restore" | "bash upgrade" | "bash token" | "bash token on" => {}
             "console stopping" => a_pause_answers_as_on_the_page(&body),
             "console resetting" => a_reset_answers_as_on_the_page(&body),
+            "console explaining" => an_explanation_is_as_on_the_page(&body),
+            "console by-hand" => a_run_by_hand_is_as_on_the_page(&body),
             "bash try" => escalators::page::trying_works(&body),
             "bash by-hand" => rollback::it_can_be_put_back_by_hand(&body),
             "bash escalator" => escalators::page::the_example_works(&body),
@@ -729,6 +764,8 @@ fn a_block_is_an_illustration_or_somebody_runs_it() {
         "bash handler AppDown",
         "console stopping",
         "console resetting",
+        "console explaining",
+        "console by-hand",
         "bash try",
         "bash by-hand",
         "bash escalator",
@@ -755,6 +792,61 @@ fn play(sandbox: &Sandbox, transcript: &str, mut before: impl FnMut(&str)) {
         commands += 1;
     }
     assert!(commands > 1);
+}
+
+/// Plays a transcript of commands that name files, on a host as the documentation has it.
+fn play_on_a_host(sandbox: &Sandbox, transcript: &str, mut before: impl FnMut(&str)) {
+    let digest = |text: &str| -> String {
+        let mut parts = text.split(", sha256 ");
+        let first = parts.next().unwrap().to_owned();
+        let rest =
+            parts.map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_hexdigit() || c == '…'));
+        rest.fold(first, |text, rest| format!("{text}, sha256 …{rest}"))
+    };
+    let mut commands = 0;
+    for part in transcript.split("# self-heal ").skip(1) {
+        let (line, said) = part.split_once('\n').unwrap();
+        before(line);
+        let words: Vec<&str> = line.split(' ').collect();
+        let came = ask(sandbox, &words);
+        let mut shown = format!("{}{}", came.err, came.out);
+        for (here, there) in [
+            ("DIR/self-heal.conf", "/etc/self-heal/self-heal.conf"),
+            ("DIR/handlers", "/opt/self-heal/handlers"),
+            ("DIR/allowed.txt", "/opt/self-heal/allowed-instances.txt"),
+            ("DIR/log", "/var/log/self-heal"),
+            ("DIR/lock", "/var/lock/self-heal"),
+            ("DIR/state", "/var/lib/self-heal"),
+            ("account        root,", "account        healer,"),
+        ] {
+            shown = shown.replace(here, there);
+        }
+        assert_eq!(digest(&shown), digest(&timeless(said)), "{line}");
+        commands += 1;
+    }
+    assert!(commands > 1);
+}
+
+/// A breaker that the alert of the documentation has opened.
+fn given_up() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("allowed.txt", "web-1:9113   NginxDown,NginxWorkers\n");
+    sandbox.set("HEAL_RETRY_DELAY", "30s");
+    sandbox.handler("NginxDown", "exit 2\n");
+    let alert = Alert::firing("NginxDown", "web-1:9113");
+    let alert = alert.with("fingerprint", "b2cf8126af425ee7".into());
+    sandbox.post(&alert).expect(200, &["gave-up"]);
+    sandbox
+}
+
+fn an_explanation_is_as_on_the_page(transcript: &str) {
+    play_on_a_host(&given_up(), transcript, |_| {});
+}
+
+fn a_run_by_hand_is_as_on_the_page(transcript: &str) {
+    let sandbox = given_up();
+    sandbox.handler("NginxDown", "echo nginx answers; exit 0\n");
+    play_on_a_host(&sandbox, transcript, |_| {});
 }
 
 fn a_pause_answers_as_on_the_page(transcript: &str) {

@@ -15,6 +15,7 @@
 mod access;
 mod architecture;
 mod basics;
+mod by_hand;
 mod chain;
 mod checking;
 mod clients;
@@ -25,6 +26,7 @@ mod crowd;
 mod docs;
 mod escalators;
 mod examples;
+mod explaining;
 mod fronts;
 mod guarding;
 mod handlers;
