@@ -17,7 +17,7 @@ use crate::stopping::{ask, timeless};
 use crate::support::{Alert, PROJECT, Sandbox};
 use crate::{architecture, escalators};
 
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "alertmanager.md",
     "architecture.md",
     "configuration.md",
@@ -25,6 +25,7 @@ const PAGES: [&str; 12] = [
     "escalation.md",
     "handlers.md",
     "operations.md",
+    "performance.md",
     "predecessor.md",
     "rollback.md",
     "security.md",

@@ -15,6 +15,7 @@
 mod access;
 mod architecture;
 mod basics;
+mod benches;
 mod chain;
 mod clients;
 mod commands;
