@@ -66,8 +66,10 @@ part_release() {
 
 # What is shipped is another executable than the suite's: other libc, other allocator, no unwinding.
 part_static() {
-  SELF_HEAL_PROGRAM=$(deploy/build-release.sh) \
-    cargo test --locked --test suite -- basics:: transcripts:: handlers:: crash:: stopping:: storage:: spawners::processes
+  local program
+  program=$(deploy/build-release.sh)
+  SELF_HEAL_PROGRAM=$program cargo test --locked --test suite -- \
+    basics:: transcripts:: handlers:: crash:: stopping:: storage:: spawners::processes
 }
 
 part_deploy() { tests/deploy-check.sh; }
