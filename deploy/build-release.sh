@@ -42,7 +42,7 @@ case $#:${1:-} in
   *) usage ;;
 esac
 
-for program in cargo rustc cc readelf sha256sum; do
+for program in cargo rustc cc ar readelf sha256sum; do
   command -v "$program" >/dev/null || die "$program is missing"
 done
 
@@ -83,10 +83,14 @@ build=(build --release --locked --manifest-path "$top/Cargo.toml")
 case $way in
   rustup) build+=(--target "$triple") ;;
   debian)
-    # The standard library asks for a libunwind, which the musl target of rustup brings itself; gcc's does.
+    # The standard library asks for a libunwind, which rustup's musl target brings itself. gcc's does, but for a
+    # question that only glibc answers: no answer means a panic without a stack trace.
     stand_in=$target/$triple/libunwind
     mkdir -p "$stand_in"
-    ln -sf "$(cc -print-file-name=libgcc_eh.a)" "$stand_in/libunwind.a"
+    install -m 0644 "$(cc -print-file-name=libgcc_eh.a)" "$stand_in/libunwind.a"
+    echo 'int _dl_find_object(void *at, void *found) { (void)at; (void)found; return -1; }' |
+      musl-gcc -O2 -x c -c - -o "$stand_in/none.o"
+    ar r "$stand_in/libunwind.a" "$stand_in/none.o" 2>/dev/null
     flags+=(-C link-self-contained=no -C linker=musl-gcc -L "native=$stand_in")
     build+=(--target "$triple" -Z 'build-std=std,panic_abort')
     export RUSTC_BOOTSTRAP=1
