@@ -55,8 +55,18 @@ check_scripts() {
     check "shell: ${script#"$top"/} parses" bash -n "$script"
     check "shell: ${script#"$top"/} passes shellcheck" shellcheck -s bash "$script"
     if [[ $script != "$top"/tests/* ]]; then check "shell: ${script#"$top"/} is executable" test -x "$script"; fi
-  done < <(find "$deploy" "$top/handlers" "$top/tests" -type f \( -name '*.sh' -o -name '*.restored' -o -path '*/handlers/escalate/*' \) \
-    -print0 | sort -z)
+  done < <(find "$deploy" "$top/handlers" "$top/tests" -type f \
+    \( -name '*.sh' -o -name '*.bash' -o -name '*.restored' -o -path '*/handlers/escalate/*' \) -print0 | sort -z)
+}
+
+# What it builds is run by tests/run.sh static.
+build_release_takes_ways() {
+  "$deploy/build-release.sh" --help | grep -- '--way rustup|debian|glibc'
+  local words
+  for words in '--way' '--way gcc' '--fast' 'rustup' '--way glibc more'; do
+    # shellcheck disable=SC2086 # words
+    refused "$deploy/build-release.sh" $words
+  done
 }
 
 listener_with() { # listener_with FILE-CONTENT: what it would give to socat
@@ -512,6 +522,7 @@ mkdir -p "$work/listener"
 # shellcheck disable=SC2016 # the stand-in's text
 printf '#!/bin/sh\necho "$*"\n' >"$work/listener/socat"
 chmod 755 "$work/listener/socat"
+check 'build-release: takes the ways it names and no other word' build_release_takes_ways
 check 'webhook-listener: port from environment, file, default' listener_takes_the_port
 check 'webhook-listener: refuses what is no port, runs no configuration' listener_runs_no_configuration
 

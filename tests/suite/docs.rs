@@ -27,6 +27,7 @@ pub const PAGES: &[&str] = &[
     "handlers.md",
     "migration.md",
     "operations.md",
+    "performance.md",
     "predecessor.md",
     "rollback.md",
     "runbook.md",

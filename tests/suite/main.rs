@@ -15,6 +15,7 @@
 mod access;
 mod architecture;
 mod basics;
+mod benches;
 mod by_hand;
 mod chain;
 mod checking;

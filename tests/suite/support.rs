@@ -14,8 +14,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// The executable under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_self-heal");
+/// The executable under test: cargo's, or the one that `SELF_HEAL_PROGRAM` named when this was built, such as what
+/// `deploy/build-release.sh` makes.
+pub const PROGRAM: &str = match option_env!("SELF_HEAL_PROGRAM") {
+    Some(program) => program,
+    None => env!("CARGO_BIN_EXE_self-heal"),
+};
 
 /// The project's folder.
 pub const PROJECT: &str = env!("CARGO_MANIFEST_DIR");

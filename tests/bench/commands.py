@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long the operator's commands take on a busy host: 10,000 records, 100,000 lines of history.
 
-    tests/bench/operator.py [PROGRAM]      target/release/self-heal unless told otherwise
+    tests/bench/commands.py [PROGRAM]      target/release/self-heal unless told otherwise
 
 Prints one line a command: the median and the worst of RUNS runs, and the largest peak of memory, beside `cat` of the
 same bytes as what reading alone costs. Nothing here is a test: it fails only when a command does.
@@ -17,8 +17,10 @@ import sys
 import tempfile
 import time
 
-RECORDS, LINES, RUNS, SLOT = 10_000, 100_000, 11, 8192
-GENESIS = "0" * 64
+sys.dont_write_bytecode = True
+import house as layout  # noqa: E402
+
+RECORDS, LINES, RUNS = 10_000, 100_000, 11
 
 
 def main():
@@ -34,7 +36,7 @@ def main():
 def bench(program, house):
     env = furnish(house)
     model = seed(program, house, env)
-    records(f"{house}/state/records", model)
+    layout.records(f"{house}/state", model, RECORDS, "web-0", lambda n: f"web-{n}:9100")
     history(f"{house}/state")
     size = sum(e.stat().st_size for e in os.scandir(f"{house}/state/records"))
     print(f"{RECORDS} records ({size >> 20} MiB), {LINES} lines of history "
@@ -93,28 +95,13 @@ def seed(program, house, env):
     request = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     subprocess.run([program, "serve"], env=env, input=request.encode(), stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL, check=True)
-    (name,) = (e.name for e in os.scandir(f"{house}/state/records"))
-    with open(f"{house}/state/records/{name}", "rb") as file:
-        slot = max((file.read(SLOT) for _ in range(2)), key=lambda s: int(s.split(b"\n")[1].split()[1]) if s[0] else -1)
-    line = slot.split(b"\n")[1].decode()
-    os.unlink(f"{house}/state/records/{name}")
-    return json.loads(line.split(" ", 2)[2])
-
-
-def records(folder, model):
-    text = json.dumps(model, separators=(",", ":"))
-    for n in range(RECORDS):
-        key = hashlib.sha256(str(n).encode()).hexdigest()
-        line = f"{key} 1 {text.replace('web-0', f'web-{n}:9100')}\n".encode()
-        head = f"self-heal-1 {len(line)} {hashlib.sha256(line).hexdigest()}\n".encode()
-        with open(f"{folder}/{key}", "wb") as file:
-            file.write((head + line).ljust(2 * SLOT, b"\0"))
+    return layout.model(f"{house}/state")
 
 
 def history(folder):
     with open(f"{folder}/history.jsonl", "rb") as file:
         model = [json.loads(line) for line in file]
-    prev, base = GENESIS, time.time() - LINES * 60
+    prev, base = layout.GENESIS, time.time() - LINES * 60
     with open(f"{folder}/history.jsonl", "wb") as file:
         for n in range(LINES):
             line = dict(model[n % 2])
