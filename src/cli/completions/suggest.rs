@@ -63,8 +63,6 @@ fn matching(last: &str, before: &str, mut lines: Vec<String>) -> Suggestion {
 struct Line<'a> {
     command: &'static Command,
     arguments: Vec<&'a str>,
-    /// Options that stand there, without their values.
-    options: Vec<&'a str>,
     /// The alert that the line is about.
     alert: Option<&'a str>,
     /// What the last option waits for.
@@ -78,7 +76,6 @@ impl<'a> Line<'a> {
         let mut line = Line {
             command,
             arguments: Vec::new(),
-            options: Vec::new(),
             alert: None,
             pending: None,
             plain: false,
@@ -107,7 +104,6 @@ impl<'a> Line<'a> {
             Some((name, value)) => (name, Some(value)),
             None => (word, None),
         };
-        self.options.push(name);
         let waits = self.waits_for(name);
         match (waits, value) {
             (Some(waits), Some(value)) => self.note(waits, value),
@@ -164,15 +160,13 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The options that do not stand there yet.
     fn options_for(&self, last: &str) -> Suggestion {
         let about = |name| match self.command.option(name) {
             Some(choice) => choice.about,
             None => "show what this command does",
         };
         let names = self.command.option_names();
-        let left = names.filter(|name| !self.options.contains(name));
-        let lines = left.map(|name| line(name, about(name)));
+        let lines = names.map(|name| line(name, about(name)));
         matching(last, "", lines.collect())
     }
 
@@ -231,7 +225,7 @@ mod tests {
             ("drain --r", "--retry"),
             ("drain --retry ", "Event"),
             ("drain --forget=", "--forget=Escalator"),
-            ("drain --list --lis", ""),
+            ("drain --lis", "--list"),
             ("pause --alert ", "NginxDown"),
             ("pause --alert=N", "--alert=NginxDown"),
             ("pause --alert NginxDown --instance ", "web-of-NginxDown"),
