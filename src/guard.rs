@@ -63,7 +63,9 @@ fn begin(run: &str) -> Result<(RunId, Config), Refusal> {
     if !identity::is_root() {
         return Err(misused("this is for root, by deploy/sudoers.d/healer"));
     }
-    let id = run_id::parse(run).ok_or_else(|| misused("that is no run id"))?;
-    let config = settings::load_file().map_err(|problems| misused(&problems.join("\n")))?;
+    let id = run_id::parse(run).ok_or_else(|| {
+        misused("that is no run id: the healer gives one, TIME-PID-NUMBER.ALERTNAME")
+    })?;
+    let config = settings::load_file().map_err(|problems| misused(&problems.join("; ")))?;
     Ok((id, config))
 }

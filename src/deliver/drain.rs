@@ -257,7 +257,8 @@ fn on_one(
     courier.load().map_err(Trouble::Broken)?;
     for (escalator, journal) in &journals {
         if !courier.catch_up(escalator, journal) {
-            return Err(Trouble::Broken("the spool cannot be written".to_owned()));
+            let why = "the spool cannot be written: the line spool_failed in listener.log says why";
+            return Err(Trouble::Broken(why.to_owned()));
         }
     }
     // As it is now, with nobody left who could change it.
@@ -289,7 +290,11 @@ fn forget(
         let why = if here {
             format!("{escalator} is in {folder}: remove it there first\n")
         } else {
-            format!("the spool knows no escalator {escalator:?}\n")
+            let waits = match found.gone.as_slice() {
+                [] => "it waits for none that was removed".to_owned(),
+                gone => format!("it waits for {}", gone.join(", ")),
+            };
+            format!("the spool knows no escalator {escalator:?}; {waits}\n")
         };
         return Ok(Done {
             text: why,

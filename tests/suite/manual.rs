@@ -97,8 +97,8 @@ fn a_reader_finds_every_word_that_he_may_look_up() {
     for command in COMMANDS {
         let usage = format!("self-heal {} {}", command.name, command.usage);
         assert!(page.contains(usage.trim_end()), "{usage}");
-        let about = &command.about[1..];
-        assert!(page.contains(about), "{about}");
+        let about = command.about[1..].replace('…', "...");
+        assert!(page.contains(&about), "{about}");
         for choice in command.options {
             assert!(page.contains(choice.form), "{}", choice.form);
         }

@@ -87,12 +87,6 @@ fn answer(suggestion: Suggestion) -> String {
     match suggestion {
         Suggestion::Files => ":files\n".to_owned(),
         Suggestion::Folders => ":folders\n".to_owned(),
-        Suggestion::Words(words) => words
-            .iter()
-            .map(|(word, about)| match about.as_str() {
-                "" => format!("{word}\n"),
-                about => format!("{word}\t{about}\n"),
-            })
-            .collect(),
+        Suggestion::Words(lines) => lines.iter().map(|line| format!("{line}\n")).collect(),
     }
 }

@@ -7,16 +7,21 @@ use crate::cli::{COMMANDS, Command};
 /// What a shell offers.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Suggestion {
-    /// These words, each with what it is, or nothing.
-    Words(Vec<(String, String)>),
+    /// These words, as lines for the scripts: what a word is stands behind it, after a tab.
+    Words(Vec<String>),
     /// The files that there are.
     Files,
     /// The folders that there are.
     Folders,
 }
 
-/// The values of a kind, each with what it is; those of one alert, where the line names it.
-pub(super) type Known<'a> = &'a dyn Fn(Value, Option<&str>) -> Vec<(String, String)>;
+/// The values of a kind, as lines; those of one alert, where the command line names it.
+pub(super) type Known<'a> = &'a dyn Fn(Value, Option<&str>) -> Vec<String>;
+
+/// A word and what it is.
+pub(super) fn line(word: &str, about: &str) -> String {
+    format!("{word}\t{about}")
+}
 
 /// What could stand for the last word. The words are those behind `self-heal`.
 pub(super) fn last(words: &[String], known: Known<'_>) -> Suggestion {
@@ -33,38 +38,31 @@ pub(super) fn last(words: &[String], known: Known<'_>) -> Suggestion {
 }
 
 fn commands(last: &str) -> Suggestion {
-    let named = COMMANDS.iter().map(|c| (c.name, c.about));
-    let options = [
-        ("--help", "show the commands"),
-        ("--version", "show the version"),
-    ];
-    matching(
-        last,
-        "",
-        named
-            .chain(options)
-            .filter(|(name, _)| last.starts_with('-') || !name.starts_with('-')),
-    )
+    let mut lines = named();
+    if last.starts_with('-') {
+        lines.push(line("--help", "show the commands"));
+        lines.push(line("--version", "show the version"));
+    }
+    matching(last, "", lines)
+}
+
+fn named() -> Vec<String> {
+    COMMANDS.iter().map(|c| line(c.name, c.about)).collect()
 }
 
 /// Those that begin with what stands there, behind what stays as it is.
-fn matching<A: Into<String>, B: Into<String>>(
-    last: &str,
-    before: &str,
-    words: impl IntoIterator<Item = (A, B)>,
-) -> Suggestion {
-    let whole = words
-        .into_iter()
-        .map(|(word, about)| (format!("{before}{}", word.into()), about.into()));
-    Suggestion::Words(whole.filter(|(word, _)| word.starts_with(last)).collect())
+fn matching(last: &str, before: &str, mut lines: Vec<String>) -> Suggestion {
+    for line in &mut lines {
+        line.insert_str(0, before);
+    }
+    lines.retain(|line| line.starts_with(last));
+    Suggestion::Words(lines)
 }
 
 /// A command's words so far.
 struct Line<'a> {
     command: &'static Command,
     arguments: Vec<&'a str>,
-    /// Options that stand there, without their values.
-    options: Vec<&'a str>,
     /// The alert that the line is about.
     alert: Option<&'a str>,
     /// What the last option waits for.
@@ -78,7 +76,6 @@ impl<'a> Line<'a> {
         let mut line = Line {
             command,
             arguments: Vec::new(),
-            options: Vec::new(),
             alert: None,
             pending: None,
             plain: false,
@@ -107,7 +104,6 @@ impl<'a> Line<'a> {
             Some((name, value)) => (name, Some(value)),
             None => (word, None),
         };
-        self.options.push(name);
         let waits = self.waits_for(name);
         match (waits, value) {
             (Some(waits), Some(value)) => self.note(waits, value),
@@ -164,39 +160,35 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The options that do not stand there yet.
     fn options_for(&self, last: &str) -> Suggestion {
         let about = |name| match self.command.option(name) {
             Some(choice) => choice.about,
             None => "show what this command does",
         };
         let names = self.command.option_names();
-        let left = names.filter(|name| !self.options.contains(name));
-        matching(last, "", left.map(|name| (name, about(name))))
+        let lines = names.map(|name| line(name, about(name)));
+        matching(last, "", lines.collect())
     }
 
     fn stand_for(&self, what: &[Word], last: &str, before: &str, known: Known<'_>) -> Suggestion {
-        let mut words = Vec::new();
+        let mut lines = Vec::new();
         for word in what {
             match word {
-                Word::Fixed(word) => words.push(((*word).to_owned(), self.about(word))),
+                Word::Fixed(word) => lines.push(line(word, self.about(word))),
                 Word::Stands(Value::File) => return Suggestion::Files,
                 Word::Stands(Value::Folder) => return Suggestion::Folders,
-                Word::Stands(Value::Command) => {
-                    let all = COMMANDS.iter();
-                    words.extend(all.map(|c| (c.name.to_owned(), c.about.to_owned())));
-                }
-                Word::Stands(value) => words.extend(known(*value, self.alert)),
+                Word::Stands(Value::Command) => lines.append(&mut named()),
+                Word::Stands(value) => lines.append(&mut known(*value, self.alert)),
             }
         }
-        matching(last, before, words)
+        matching(last, before, lines)
     }
 
     /// What is said about the argument that begins with this word.
-    fn about(&self, word: &str) -> String {
+    fn about(&self, word: &str) -> &'static str {
         let mut forms = self.command.options.iter();
         let found = forms.find(|choice| choice.words().next() == Some(word));
-        found.map_or("", |choice| choice.about).to_owned()
+        found.map_or("", |choice| choice.about)
     }
 }
 
@@ -205,14 +197,19 @@ mod tests {
     use super::*;
 
     fn of(line: &str) -> Vec<String> {
-        let known = |value, alert: Option<&str>| match value {
-            Value::Alert => vec![("NginxDown".to_owned(), String::new())],
-            Value::Instance => vec![(format!("web-of-{}", alert.unwrap_or("any")), String::new())],
-            other => vec![(format!("{other:?}"), String::new())],
+        let known = |value, alert: Option<&str>| {
+            vec![match value {
+                Value::Alert => "NginxDown".to_owned(),
+                Value::Instance => format!("web-of-{}", alert.unwrap_or("any")),
+                other => format!("{other:?}"),
+            }]
         };
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         match last(&words, &known) {
-            Suggestion::Words(words) => words.into_iter().map(|(word, _)| word).collect(),
+            Suggestion::Words(lines) => lines
+                .iter()
+                .map(|line| line.split('\t').next().unwrap().to_owned())
+                .collect(),
             other => vec![format!("{other:?}")],
         }
     }
@@ -228,7 +225,7 @@ mod tests {
             ("drain --r", "--retry"),
             ("drain --retry ", "Event"),
             ("drain --forget=", "--forget=Escalator"),
-            ("drain --list --lis", ""),
+            ("drain --lis", "--list"),
             ("pause --alert ", "NginxDown"),
             ("pause --alert=N", "--alert=NginxDown"),
             ("pause --alert NginxDown --instance ", "web-of-NginxDown"),
