@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::net::Net;
 use super::quote::quote;
 use crate::judge::{Limits, RunLimit};
+pub(in crate::wire) use keys::distance;
 pub use keys::{KEYS, Key};
 
 /// More problems than this are counted, not listed: the file is something else altogether.

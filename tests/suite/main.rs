@@ -24,6 +24,7 @@ mod docs;
 mod escalators;
 mod guarding;
 mod handlers;
+mod linting;
 mod observing;
 mod paging;
 mod predecessor;

@@ -274,7 +274,7 @@ pub(super) fn nearest(name: &str) -> String {
 }
 
 /// How many letters have to be added, removed or replaced (Levenshtein, one row at a time).
-fn distance(a: &str, b: &str) -> usize {
+pub(in crate::wire) fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
         let mut left = i + 1;
