@@ -9,7 +9,7 @@
 //! | | may use | never |
 //! |---|---|---|
 //! | `judge` | plain `std` | files, processes, environment, network, clocks, `nix`, `serde_json`, `wire`, `sys`, `cli` |
-//! | `wire` | `judge`, `httparse`, `serde`, `serde_json`, `sha2` | files, processes, environment, network, clocks, `nix`, `sys`, `cli` |
+//! | `wire` | `judge`, `granit-parser`, `httparse`, `serde`, `serde_json`, `sha2` | files, processes, environment, network, clocks, `nix`, `sys`, `cli` |
 //! | `sys` | `judge`'s types, `wire`'s records, `nix`, `syslog`, `std` | `wire::{http, notification, report}`, `heal`, `serve`, `deliver`, `paging`, `operator`, `check`, `guard`, `cli` |
 //! | `heal`, `serve`, `ready`, `scrape`, `paging`, `deliver`, `operator`, `check`, `guard` | all three | raw files and processes |
 //! | `cli` | everything above, `anyhow`, `lexopt` | judging anything itself |

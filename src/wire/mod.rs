@@ -16,6 +16,7 @@ pub mod history;
 pub mod holder;
 pub mod http;
 pub mod json;
+pub mod lint;
 pub mod logline;
 pub mod manifest;
 pub mod meaning;

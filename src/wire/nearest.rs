@@ -42,7 +42,7 @@ fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a 
 }
 
 /// How many letters have to be added, removed or replaced (Levenshtein, one row at a time).
-fn distance(a: &str, b: &str) -> usize {
+pub(in crate::wire) fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
         let mut left = i + 1;

@@ -874,7 +874,7 @@ fn a_reset_answers_as_on_the_page(transcript: &str) {
 }
 
 #[test]
-fn the_eight_packages_are_documented_with_what_they_pull_in() {
+fn the_nine_packages_are_documented_with_what_they_pull_in() {
     let lock = fs::read_to_string(Path::new(PROJECT).join("Cargo.lock")).unwrap();
     let packages: Vec<&str> = lock.split("[[package]]\n").skip(1).collect();
     let count = packages.len();

@@ -31,6 +31,7 @@ mod explaining;
 mod fronts;
 mod guarding;
 mod handlers;
+mod linting;
 mod manual;
 mod metrics;
 mod migration;
