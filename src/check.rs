@@ -9,6 +9,7 @@ use crate::sys::settings::{self, Surveyed};
 use crate::sys::sight::{self, Sight};
 use crate::sys::{catalog, identity, viewpoint};
 use crate::wire::config::Config;
+use crate::wire::directives::Directives;
 use crate::wire::finding::{Kind, Report};
 
 mod account;
@@ -27,8 +28,19 @@ mod units;
 /// Every kind of finding, by who finds it.
 pub static KINDS: &[&[&Kind]] = &[kinds::ALL];
 
+/// What was found, and what a lint of other people's files has to be compared with.
+#[derive(Debug)]
+pub struct Checked {
+    /// The findings; those of other lints are added to them.
+    pub report: Report,
+    /// The configuration; where it is not understood, with the values that would count without that.
+    pub config: Config,
+    /// The handlers that may be run, with what they ask for.
+    pub handlers: Vec<(AlertName, Directives)>,
+}
+
 /// Looks at this machine.
-pub fn check() -> Report {
+pub fn check() -> Checked {
     let surveyed = settings::survey();
     let config = &surveyed.survey.config;
     // Before anything is judged. Where the state folder tells nothing, another one of the same account's does.
@@ -51,7 +63,14 @@ pub fn check() -> Report {
     escalators::look(&mut desk);
     state::look(&mut desk);
     outside::look(&mut desk);
-    desk.report
+    let handlers = handlers.into_iter();
+    Checked {
+        handlers: handlers
+            .map(|ready| (ready.name, ready.handler.directives))
+            .collect(),
+        config: desk.surveyed.survey.config,
+        report: desk.report,
+    }
 }
 
 /// What every part of it has in hand.

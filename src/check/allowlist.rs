@@ -22,13 +22,11 @@ pub(super) fn look(desk: &mut Desk, handlers: &[AlertName]) {
         return desk.unseen(place, "the allow-list may not be read by this account");
     }
     let who = desk.who.clone();
-    let list = sight::allowed(&path, 0o4)
-        .map_err(|why| format!("{who} {why}"))
-        .or_else(|why| match sight::at(&path) {
-            Sight::Missing => Err("it is not there".to_owned()),
-            _ => Err(why),
-        })
-        .and_then(|()| ready::allow_list(&config));
+    let allowed = sight::allowed(&path, 0o4).map_err(|why| match sight::at(&path) {
+        Sight::Missing => "it is not there".to_owned(),
+        _ => format!("{who} {why}"),
+    });
+    let list = allowed.and_then(|()| ready::allow_list(&config));
     let list = match list {
         Ok(list) => list,
         Err(why) => {

@@ -6,7 +6,7 @@ use super::{Desk, count, kinds};
 use crate::judge::{Limits, RunLimit};
 use crate::sys::accounts::Accounts;
 use crate::sys::sight::Sight;
-use crate::sys::{files, sight, token};
+use crate::sys::{files, identity, sight, token};
 use crate::wire::config::nearest;
 use crate::wire::duration::show;
 
@@ -64,6 +64,11 @@ pub(super) fn look(desk: &mut Desk) {
 
 fn file(desk: &mut Desk) {
     let path = desk.surveyed.path.clone();
+    let forbidden = |why: &String| why.ends_with("Permission denied (os error 13)");
+    if desk.surveyed.read.as_ref().is_err_and(forbidden) && desk.uid != identity::uid() {
+        let what = "this account may not read it: what follows is about the defaults";
+        return desk.unseen(path.display().to_string(), what);
+    }
     let what = match (&desk.surveyed.read, desk.surveyed.named) {
         (Ok(true), _) => files::trusted(&path)
             .err()

@@ -27,12 +27,21 @@ pub(super) fn look(desk: &mut Desk) {
             Vec::new()
         }
     };
-    for (key, _) in records.iter().filter(|(_, record)| record.is_none()) {
-        let what = "the record is damaged: at the next alert it is kept aside, and nothing runs for that alert until HEAL_ATTEMPT_WINDOW has passed";
-        let mend = format!("self-heal reset --key {key}; and look at the disk");
+    let damaged = records.iter().filter(|(_, record)| record.is_none());
+    let mut damaged: Vec<&String> = damaged.map(|(key, _)| key).collect();
+    damaged.sort();
+    if let Some(first) = damaged.first() {
+        let records = match damaged.len() {
+            1 => "the record is damaged".to_owned(),
+            more => format!("this record and {} are damaged", count(more - 1, "other")),
+        };
+        let what = format!(
+            "{records}: at the next alert it is kept aside, and nothing runs for that alert until HEAL_ATTEMPT_WINDOW has passed"
+        );
+        let mend = format!("self-heal reset --key {first}; and look at the disk");
         desk.at(
             &kinds::STATE_DAMAGED,
-            &folder.join("records").join(key),
+            &folder.join("records").join(first),
             what,
             mend,
         );

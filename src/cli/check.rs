@@ -33,7 +33,7 @@ fn run(mut args: Parser) -> Result<ExitCode> {
             other => return Err(other.unexpected().into()),
         }
     }
-    let report = check::check();
+    let report = check::check().report;
     let colours = terminal::wants_colours();
     say(&if json {
         report.to_json().map_err(|why| anyhow!(why))?

@@ -48,6 +48,10 @@ pub struct Ground {
 }
 
 /// What is promised at this path; `None` where that cannot be asked.
+#[allow(
+    clippy::useless_conversion,
+    reason = "the number's type differs between machines"
+)]
 pub fn at(path: &Path) -> Option<Ground> {
     let kind = statfs(path).ok()?.filesystem_type().0;
     let mount = statvfs(path).ok()?;
@@ -58,7 +62,7 @@ pub fn at(path: &Path) -> Option<Ground> {
     })
 }
 
-/// The number's type differs between machines; 32 bits of it count.
+/// 32 bits of the number count.
 fn manner(kind: i64) -> Option<(Manner, &'static str)> {
     let kind = u32::try_from(kind & 0xffff_ffff).ok()?;
     let known = KNOWN.iter().find(|(magic, _, _)| *magic == kind);

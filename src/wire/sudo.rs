@@ -62,11 +62,13 @@ fn after_sudo(line: &str) -> Vec<&str> {
     let mut before = ' ';
     let mut commanding = true;
     for (at, c) in line.char_indices() {
-        if quote.is_none() && commanding && !word(before) {
+        if quote.is_none() && !word(before) {
             let rest = line.get(at..).unwrap_or("");
             let rest = rest.strip_prefix("/usr/bin/").unwrap_or(rest);
             let after = rest.strip_prefix("sudo").unwrap_or("");
-            if after.starts_with([' ', '\t']) {
+            // Behind other words it is a command if it is used like one: timeout 5 sudo -n …
+            let used = commanding || after.trim_start().starts_with(['-', '/']);
+            if after.starts_with([' ', '\t']) && used {
                 found.push(after);
             }
         }
@@ -240,6 +242,7 @@ mod tests {
             ),
             ("until sudo -n systemctl start x; do", "systemctl start x"),
             ("exec sudo -n /bin/a", "/bin/a"),
+            ("LC_ALL=C timeout 5 sudo -n /bin/a", "/bin/a"),
         ] {
             let found = calls(script);
             assert_eq!(found.len(), 1, "{script}: {found:?}");

@@ -225,6 +225,17 @@ fn what_may_not_be_looked_at_is_said() {
 }
 
 #[test]
+fn a_configuration_that_may_not_be_read_is_a_note_or_an_error_by_who_asks() {
+    let home = Home::new();
+    let conf = home.sandbox.path("self-heal.conf");
+    chown(&conf, Some(0), Some(0)).unwrap();
+    chmod(&conf, 0o600);
+    let file = "settings-file DIR/self-heal.conf".to_owned();
+    assert_eq!(home.found(), [&*file], "the account that serves may not");
+    assert!(home.found_by(home.by(STRANGER)).contains(&file));
+}
+
+#[test]
 fn looking_changes_and_makes_nothing() {
     let home = Home::new();
     home.own("state/metrics/-", b"{\"channel_failures\":3}\n");
@@ -307,6 +318,34 @@ looked at
     );
     let expected: Vec<&str> = expected.lines().collect();
     assert_eq!(text, expected);
+}
+
+/// The page's example is of this house, its folders where they are by default.
+pub fn the_page_shows_what_is_found(transcript: &str) {
+    let home = Home::new();
+    home.sandbox.write("allowed.txt", "*\n");
+    home.sandbox
+        .handler("Broken", "# self-heal: tiemout=3\nexit 0\n");
+    let output = home.root().arg("check").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let mut text = home.nameless(&String::from_utf8(output.stdout).unwrap());
+    for (here, there) in [
+        ("DIR/handlers", "/opt/self-heal/handlers"),
+        ("DIR/allowed.txt", "/opt/self-heal/allowed-instances.txt"),
+        ("DIR/self-heal.conf", "/etc/self-heal/self-heal.conf"),
+        ("DIR/state", "/var/lib/self-heal"),
+        (&format!("uid {STRANGER}"), "healer"),
+        (":PORT", ":9095"),
+    ] {
+        text = text.replace(here, there);
+    }
+    let lines = |text: &str| -> Vec<String> {
+        let machine =
+            |line: &&str| !line.starts_with("  clock ") && !line.starts_with("  systemd ");
+        text.lines().filter(machine).map(str::to_owned).collect()
+    };
+    let said = transcript.strip_prefix("# self-heal check\n").unwrap();
+    assert_eq!(lines(&text), lines(said));
 }
 
 #[test]

@@ -10,16 +10,17 @@ use self_heal::judge::record::{Process, Reason};
 use self_heal::judge::{Alert as Judged, AllowList, Ending, Run, Status, Time, Verdict};
 use self_heal::wire::environment::{self, Context};
 use self_heal::wire::{config, directives, exposition, meaning, notification, report};
-use self_heal::{cli, serve};
+use self_heal::{check, cli, serve};
 
 use crate::rollback;
 use crate::stopping::{ask, timeless};
 use crate::support::{Alert, PROJECT, Sandbox};
-use crate::{architecture, escalators, examples, migration, pages};
+use crate::{architecture, checking, escalators, examples, migration, pages};
 
 pub const PAGES: &[&str] = &[
     "alertmanager.md",
     "architecture.md",
+    "check.md",
     "configuration.md",
     "decisions.md",
     "dependencies.md",
@@ -189,6 +190,30 @@ fn every_configuration_key_is_documented_as_it_is_and_no_other() {
         })
         .collect();
     assert_eq!(rows, expected);
+}
+
+#[test]
+fn every_kind_of_finding_is_documented_as_it_is_and_no_other() {
+    let rows = table("| kind | severity | what it looks for | why it bites, how to mend it |");
+    let kinds = check::KINDS.iter().flat_map(|kinds| kinds.iter());
+    let expected: Vec<[String; 3]> = kinds
+        .map(|kind| {
+            let name = format!("`{}`", kind.name);
+            [
+                name,
+                kind.severity.as_str().to_owned(),
+                kind.about.to_owned(),
+            ]
+        })
+        .collect();
+    let found: Vec<[String; 3]> = rows
+        .iter()
+        .map(|row| {
+            assert!(row.len() >= 4 && !row[3].is_empty(), "{row:?}");
+            [row[0].clone(), row[1].clone(), row[2].clone()]
+        })
+        .collect();
+    assert_eq!(found, expected);
 }
 
 #[test]
@@ -742,6 +767,7 @@ fn a_block_is_an_illustration_or_somebody_runs_it() {
             // Run by `upkeep`.
             "bash backup" | "bash restore" | "bash upgrade" | "bash token" | "bash token on" => {}
             "console stopping" => a_pause_answers_as_on_the_page(&body),
+            "console checking" => checking::the_page_shows_what_is_found(&body),
             "console resetting" => a_reset_answers_as_on_the_page(&body),
             "console explaining" => an_explanation_is_as_on_the_page(&body),
             "console by-hand" => a_run_by_hand_is_as_on_the_page(&body),
@@ -767,6 +793,7 @@ fn a_block_is_an_illustration_or_somebody_runs_it() {
         "console resetting",
         "console explaining",
         "console by-hand",
+        "console checking",
         "bash try",
         "bash by-hand",
         "bash escalator",

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_list_as_it_should_be_gets_no_remark() {
-        let text = "# ours\nweb-*.example.org NginxDown,DiskFull\ndb-1:9100 DiskFull\n[fd00::8]:9100\nfd00::*\n";
+        let text = "# ours\nweb-*.example.org NginxDown,DiskFull\ndb-1:9100 DiskFull\n[fd00::8]:9100\nfd01::*\n";
         assert_eq!(review(text), []);
         assert_eq!(AllowList::parse(text).len(), 4);
     }

@@ -63,9 +63,6 @@ const FAULTS: &[(&str, Fault)] = &[
     ("settings-file DIR/self-heal.conf", |home| {
         plain(home, |s| chmod(&s.path("self-heal.conf"), 0o666))
     }),
-    ("settings-file DIR/self-heal.conf", |home| {
-        plain(home, |s| chmod(&s.path("self-heal.conf"), 0o600))
-    }),
     ("unknown-variable environment: HEAL_SETTEL", |_| {
         vec![("HEAL_SETTEL", "6m")]
     }),
