@@ -33,6 +33,7 @@ use crate::wire::notification::{Notification, Posted};
 use crate::wire::records;
 use crate::wire::report::{self, Report};
 
+pub mod by_hand;
 mod exclusion;
 mod observing;
 mod rollback;

@@ -23,6 +23,7 @@ use crate::wire::timestamp::rfc3339;
 use crate::wire::{duration, pauses};
 
 pub mod history;
+pub mod snapshots;
 
 /// The shortest and the longest pause.
 const SPANS: RangeInclusive<Duration> =

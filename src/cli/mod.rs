@@ -8,6 +8,7 @@ mod history;
 mod pause;
 mod reset;
 mod resume;
+mod snapshots;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -64,6 +65,7 @@ pub const COMMANDS: &[Command] = &[
     resume::COMMAND,
     reset::COMMAND,
     history::COMMAND,
+    snapshots::COMMAND,
     Command {
         name: "drain",
         about: "deliver the pages that wait in the spool",

@@ -24,6 +24,7 @@ pub mod pauses;
 pub(crate) mod quote;
 pub mod records;
 pub mod report;
+pub mod shelved;
 pub mod spool;
 pub mod timestamp;
 pub mod token;
