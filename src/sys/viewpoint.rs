@@ -24,9 +24,11 @@ pub fn take_owners_of(path: &Path) {
     }
 }
 
-/// Whose view it is: a user id.
+/// Whose view it is: a user id. As long as nobody has said, that of the account that this process is just now: an
+/// operator's command begins as root's and goes on as another's.
 pub fn uid() -> u32 {
-    *VIEWER.get_or_init(|| geteuid().as_raw())
+    let own = || geteuid().as_raw();
+    VIEWER.get().copied().unwrap_or_else(own)
 }
 
 /// Whether the viewer may run this file. For this process's own account the kernel is asked (access(2)); for another
