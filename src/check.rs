@@ -2,15 +2,17 @@
 //! the rights of the account that serves, whoever asks; it changes nothing and makes nothing. What it may not look at
 //! it says.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::judge::AlertName;
 use crate::sys::settings::{self, Surveyed};
 use crate::sys::sight::{self, Sight};
-use crate::sys::{catalog, identity, viewpoint};
+use crate::sys::{catalog, files, identity, viewpoint};
 use crate::wire::config::Config;
 use crate::wire::directives::Directives;
-use crate::wire::finding::{Kind, Report};
+use crate::wire::finding::{Finding, Kind, Report};
+use crate::wire::lint::{self, Text};
 
 mod account;
 mod allowlist;
@@ -26,21 +28,31 @@ mod sudo;
 mod units;
 
 /// Every kind of finding, by who finds it.
-pub static KINDS: &[&[&Kind]] = &[kinds::ALL];
+pub static KINDS: &[&[&Kind]] = &[kinds::ALL, lint::KINDS];
 
-/// What was found, and what a lint of other people's files has to be compared with.
-#[derive(Debug)]
-pub struct Checked {
-    /// The findings; those of other lints are added to them.
-    pub report: Report,
-    /// The configuration; where it is not understood, with the values that would count without that.
-    pub config: Config,
-    /// The handlers that may be run, with what they ask for.
-    pub handlers: Vec<(AlertName, Directives)>,
+/// Other people's files that are looked at too.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// Alertmanager's configuration.
+    pub alertmanager: Option<String>,
+    /// The receiver in it that posts here, where the port does not tell.
+    pub receiver: Option<String>,
+    /// Files of Prometheus' rules.
+    pub rules: Vec<String>,
 }
 
-/// Looks at this machine.
-pub fn check() -> Checked {
+/// The largest of them, in bytes.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// Looks at this machine, and at these files.
+///
+/// # Errors
+/// One of the files cannot be read: a sentence.
+pub fn check(others: &Files) -> Result<Report, String> {
+    // Before this process becomes somebody who may read less.
+    let alertmanager = others.alertmanager.as_deref().map(read).transpose()?;
+    let rules = others.rules.iter().map(|file| read(file));
+    let rules = rules.collect::<Result<Vec<_>, _>>()?;
     let surveyed = settings::survey();
     let config = &surveyed.survey.config;
     // Before anything is judged. Where the state folder tells nothing, another one of the same account's does.
@@ -63,14 +75,57 @@ pub fn check() -> Checked {
     escalators::look(&mut desk);
     state::look(&mut desk);
     outside::look(&mut desk);
-    let handlers = handlers.into_iter();
-    Checked {
-        handlers: handlers
-            .map(|ready| (ready.name, ready.handler.directives))
-            .collect(),
-        config: desk.surveyed.survey.config,
-        report: desk.report,
+    if alertmanager.is_some() || !rules.is_empty() {
+        let found = lint(
+            &desk,
+            &handlers,
+            &names,
+            others,
+            alertmanager.as_ref(),
+            &rules,
+        );
+        desk.report.findings.extend(found);
+        for (name, _) in alertmanager.iter().chain(&rules) {
+            desk.report.looked("file", name.as_str());
+        }
     }
+    Ok(desk.report)
+}
+
+/// What the lints find in these files, beside the handlers here.
+fn lint(
+    desk: &Desk,
+    ready: &[Ready],
+    names: &[AlertName],
+    others: &Files,
+    alertmanager: Option<&(String, String)>,
+    rules: &[(String, String)],
+) -> Vec<Finding> {
+    let config = desk.config();
+    let plain = Directives::default();
+    let handler = |name: &AlertName| {
+        let ready = ready.iter().find(|ready| ready.name == *name);
+        let directives = ready.map_or(&plain, |ready| &ready.handler.directives);
+        lint::Handler::new(name.as_str(), directives, config)
+    };
+    // No handler at all is a finding of its own, or a folder that nobody could look into.
+    let known = (!names.is_empty()).then(|| names.iter().map(handler).collect());
+    let mut context = lint::Context::new(config, known);
+    context.receiver = others.receiver.as_deref();
+    let rules: Vec<Text<'_>> = rules.iter().map(text).collect();
+    lint::lint(alertmanager.map(text), &rules, &context)
+}
+
+/// A file by its name, and what is in it.
+fn read(name: &str) -> Result<(String, String), String> {
+    let bytes = files::read_bytes(Path::new(name), LARGEST);
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    text.map(|text| (name.to_owned(), text))
+        .map_err(|error| format!("{name}: {error}"))
+}
+
+fn text((name, text): &(String, String)) -> Text<'_> {
+    Text { name, text }
 }
 
 /// What every part of it has in hand.

@@ -31,6 +31,7 @@ use crate::wire::notification::{Notification, Posted};
 use crate::wire::records;
 use crate::wire::report::{self, Report};
 
+pub mod by_hand;
 mod case;
 mod exclusion;
 mod foresight;

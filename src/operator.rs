@@ -27,6 +27,7 @@ use crate::wire::{duration, pauses};
 pub mod explain;
 pub mod history;
 pub mod run;
+pub mod snapshots;
 pub mod status;
 pub mod subject;
 

@@ -2,9 +2,15 @@
 
 /// Commands that belong together: a heading, and their names. Each command of the table is in one of them.
 pub(super) const GROUPS: &[(&str, &[&str])] = &[
-    ("What is happening", &[]),
-    ("Act", &["pause", "resume", "reset", "drain"]),
-    ("Set up and look up", &["completions", "help", "version"]),
+    ("What is happening", &["status", "history", "explain"]),
+    (
+        "Act",
+        &["run", "pause", "resume", "reset", "drain", "snapshots"],
+    ),
+    (
+        "Set up and look up",
+        &["check", "metrics", "completions", "help", "version"],
+    ),
     ("Started by others, not by hand", &["serve", "guard"]),
 ];
 

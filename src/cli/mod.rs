@@ -16,6 +16,7 @@ mod pause;
 mod reset;
 mod resume;
 mod run;
+mod snapshots;
 mod status;
 mod values;
 
@@ -101,6 +102,7 @@ pub const COMMANDS: &[Command] = &[
     explain::COMMAND,
     run::COMMAND,
     check::COMMAND,
+    snapshots::COMMAND,
     drain::COMMAND,
     metrics::COMMAND,
     completions::COMMAND,

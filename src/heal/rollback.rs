@@ -27,6 +27,14 @@ pub(super) struct Undone {
     whole: bool,
 }
 
+/// Files that are as they were.
+pub(super) struct Back {
+    /// Their snapshot's folder.
+    pub(super) folder: String,
+    /// How many files, links and folders were put back.
+    pub(super) changed: usize,
+}
+
 impl Undone {
     fn failed(why: String) -> Undone {
         Undone {
@@ -138,21 +146,51 @@ impl<'a> Healer<'a> {
     }
 
     fn put_back(&mut self, case: &Case<'_>, lock: &Lock, run: &Run) -> Undone {
+        match self.put_files_back(case, run, None) {
+            Ok(Some(back)) => self.put_right(case, lock, run, &back),
+            Ok(None) => Undone::default(),
+            Err(why) => Undone::failed(why),
+        }
+    }
+
+    /// The files of this run, as they were; `None` if there is no snapshot. `who`, if an operator has it done.
+    pub(super) fn put_files_back(
+        &mut self,
+        case: &Case<'_>,
+        run: &Run,
+        who: Option<&str>,
+    ) -> Result<Option<Back>, String> {
         let id = run.id.as_str();
-        let (folder, changed) =
-            match snapshot::restore(&guarded(self.config.backup_dir.as_path(), case, run)) {
-                Ok(Restored::Nothing) => return Undone::default(),
-                Ok(Restored::Done { folder, changed }) => (folder, changed),
-                Err(failed) => {
-                    let folder = failed.folder.to_string_lossy();
-                    let values = [("run_id", id), ("folder", &folder), ("error", &failed.why)];
-                    self.log.error("rollback_failed", &values);
-                    return Undone::failed(format!("snapshot {folder}: {}", failed.why));
-                }
-            };
-        let (shown, count) = (folder.to_string_lossy(), changed.to_string());
-        let values = [("run_id", id), ("folder", &shown), ("changed", &count)];
-        self.log.warn("rolled_back", &values);
+        let by = who.map(|who| ("who", who));
+        match snapshot::restore(&guarded(self.config.backup_dir.as_path(), case, run)) {
+            Ok(Restored::Nothing) => Ok(None),
+            Ok(Restored::Done { folder, changed }) => {
+                let folder = folder.to_string_lossy().into_owned();
+                let count = changed.to_string();
+                let values = [("run_id", id), ("folder", &folder), ("changed", &count)];
+                let values: Vec<_> = values.into_iter().chain(by).collect();
+                self.log.warn("rolled_back", &values);
+                Ok(Some(Back { folder, changed }))
+            }
+            Err(failed) => {
+                let folder = failed.folder.to_string_lossy();
+                let values = [("run_id", id), ("folder", &folder), ("error", &failed.why)];
+                let values: Vec<_> = values.into_iter().chain(by).collect();
+                self.log.error("rollback_failed", &values);
+                Err(format!("snapshot {folder}: {}", failed.why))
+            }
+        }
+    }
+
+    /// Runs the hook behind files that are as they were.
+    pub(super) fn put_right(
+        &mut self,
+        case: &Case<'_>,
+        lock: &Lock,
+        run: &Run,
+        back: &Back,
+    ) -> Undone {
+        let Back { folder, changed } = back;
         if let Some(hook) = &case.handler.restored {
             let run = Run {
                 deadline: clock::now().plus(case.timeout),
@@ -162,13 +200,17 @@ impl<'a> Healer<'a> {
             if ended.ending != Ending::Exit(0) {
                 let hook = hook.path.to_string_lossy();
                 let how = report::ended(ended.ending);
-                let values = [("run_id", id), ("hook", &hook), ("ending", &how)];
+                let values = [
+                    ("run_id", run.id.as_str()),
+                    ("hook", &hook),
+                    ("ending", &how),
+                ];
                 self.log.error("restored_hook_failed", &values);
                 return Undone {
                     survivors: ended.survivors,
                     whole: true,
                     ..Undone::failed(format!(
-                        "the files are as they were ({shown}), but {hook} failed: {how}"
+                        "the files are as they were ({folder}), but {hook} failed: {how}"
                     ))
                 };
             }

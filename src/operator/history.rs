@@ -209,7 +209,7 @@ impl Reader<'_> {
             let mut number = 0;
             let mut read = || -> Result<(), Result<Stopped, io::Error>> {
                 let mut lines = piece.lines().map_err(Err)?;
-                while let Some(line) = lines.next().map_err(Err)? {
+                while let Some(line) = lines.read_on().map_err(Err)? {
                     number += 1;
                     match Entry::parse(line) {
                         Some(entry) => act(line, &entry, &self.filter).map_err(Ok)?,
@@ -417,7 +417,7 @@ fn links(piece: &Piece) -> Result<Vec<chain::Link>, String> {
     let mut links = Vec::new();
     let mut read = || -> io::Result<()> {
         let mut lines = piece.lines()?;
-        while let Some(line) = lines.next()? {
+        while let Some(line) = lines.read_on()? {
             links.push(chain::link(line));
         }
         Ok(())

@@ -20,6 +20,7 @@ use crate::wire::manifest::{ByRoot, Captured, Entry, Kind, MOST_ENTRIES, Manifes
 
 mod copies;
 mod ground;
+pub mod listing;
 mod progress;
 mod putting_back;
 pub mod root;

@@ -29,6 +29,7 @@ pub(crate) mod quote;
 pub mod records;
 pub mod report;
 pub mod shebang;
+pub mod shelved;
 pub mod spool;
 pub mod status;
 pub mod sudo;

@@ -3,6 +3,7 @@
 //! configuration in /etc without changing this machine's.
 
 mod attacks;
+mod by_hand;
 mod comes_back;
 mod crash;
 pub mod house;

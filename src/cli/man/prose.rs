@@ -13,6 +13,71 @@ pub(super) struct Entry {
 /// Every command has one.
 pub(super) const ENTRIES: &[Entry] = &[
     Entry {
+        command: "status",
+        text: &[
+            "What is urgent stands first: open breakers and when an attempt is let through, runs and their supervisor, \
+             what waits and for what, what was healed and is not verified, pauses, a storm, pages, and what is damaged. \
+             No lock is taken and nothing is changed. For root and the account that serves.",
+        ],
+        examples: &["self-heal status --json"],
+    },
+    Entry {
+        command: "history",
+        text: &[
+            "The runs of `history.jsonl` and of the files that it was rotated into, oldest first. `--verify` walks the \
+             chain of digests and names the first record that is not as it was written: exit 1. Exit 1 too where \
+             nothing matched.",
+        ],
+        examples: &["self-heal history --summary --since 7d"],
+    },
+    Entry {
+        command: "explain",
+        text: &[
+            "The same gates as `serve`, in order, each with what it saw, and at the end the run that would be made, with \
+             its command, environment and lock, or the answer that would be given. Nothing is done. Anybody may ask who \
+             may read the files. Exit 1: it would not run.",
+        ],
+        examples: &["self-heal explain <payload.json"],
+    },
+    Entry {
+        command: "run",
+        text: &[
+            "The same gates, locks and counts as for a sender, and on record with the name of whoever asked. `--force` \
+             gets past an open breaker, the run limits, the retry delay and the settle time, and past nothing else. \
+             Exit 1: it was not healed.",
+        ],
+        examples: &["self-heal run NginxDown web-1:9113 --force"],
+    },
+    Entry {
+        command: "snapshots",
+        text: &[
+            "What handlers with `snapshot=` had copied before they ran. `restore` puts one run's copies back, under the \
+             alert's lock, and runs the handler's hook `.restored`. A snapshot is put back once.",
+        ],
+        examples: &["self-heal snapshots list --alert NginxWorkers"],
+    },
+    Entry {
+        command: "check",
+        text: &[
+            "Looks at configuration, folders, handlers, allow-list, sudo, units, escalators, port and clock with the \
+             rights of the account that serves, and at Alertmanager's configuration and Prometheus' rules where they are \
+             named; nothing is changed. Exit 1: an error was found.",
+        ],
+        examples: &[
+            "self-heal check --alertmanager /etc/prometheus/alertmanager.yml --rules /etc/prometheus/rules.yml",
+        ],
+    },
+    Entry {
+        command: "metrics",
+        text: &[
+            "What a scrape of `/metrics` shows. `--textfile` puts it in place in one step, for the textfile collector of \
+             node_exporter(1), which reads names that end in `.prom`.",
+        ],
+        examples: &[
+            "self-heal metrics --textfile /var/lib/prometheus/node-exporter/self-heal.prom",
+        ],
+    },
+    Entry {
         command: "pause",
         text: &[
             "Firing alerts are answered 200 with the verdict `paused`; `resolved` is taken note of. Without `--alert` \

@@ -91,7 +91,7 @@ impl Follower {
                 reading.on(lines)?;
             } else {
                 let mut source = piece.lines()?;
-                while let Some(line) = source.next()? {
+                while let Some(line) = source.read_on()? {
                     lines.push(line.to_vec());
                 }
             }

@@ -224,7 +224,9 @@ impl Piece {
     fn look_at_ends(&mut self) {
         if let Ok(mut lines) = self.lines() {
             for number in 0..FIRST_LINES {
-                let Ok(Some(line)) = lines.next() else { break };
+                let Ok(Some(line)) = lines.read_on() else {
+                    break;
+                };
                 if number == 0 {
                     self.ends.first_prev = chain::link(line).prev;
                 }
@@ -284,7 +286,7 @@ impl Lines {
     ///
     /// # Errors
     /// It cannot be read on: what follows is not known.
-    pub fn next(&mut self) -> io::Result<Option<&[u8]>> {
+    pub fn read_on(&mut self) -> io::Result<Option<&[u8]>> {
         self.line.clear();
         let read = (&mut self.source)
             .take(LONGEST)

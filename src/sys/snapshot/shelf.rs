@@ -3,7 +3,7 @@
 //! Whoever works on a snapshot holds its folder's lock (flock(2)). It refuses a shelf on which somebody else could swap what
 //! stands there, and touches nothing that the acting side did not put there itself.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use crate::judge::{AlertName, Time};
 use crate::sys::files;
 use crate::wire::config::Keep;
 use crate::wire::manifest::{self, Manifest};
+use crate::wire::shelved::State;
 
 const MANIFEST: &str = "manifest.json";
 const MANIFEST_NEW: &str = "manifest.new";
@@ -262,8 +263,57 @@ impl Shelf {
         Ok(found)
     }
 
+    /// The folders with a name that a snapshot has, of this alert if one is given, with that name's alert and second: this
+    /// side's, and as root every account's.
+    pub(super) fn every(
+        &self,
+        alert: Option<&AlertName>,
+    ) -> Result<Vec<(PathBuf, AlertName, Time)>, String> {
+        let failed = |error: io::Error| format!("{}: {error}", self.folder.display());
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let Some((seconds, alertname)) = name.to_str().and_then(meaning) else {
+                continue;
+            };
+            let path = entry.path();
+            let seen = fs::symlink_metadata(&path).is_ok_and(|meta| {
+                let own = meta.uid() == geteuid().as_raw();
+                meta.is_dir() && (own || matches!(self.side, Side::Root))
+            });
+            if seen && alert.is_none_or(|alert| *alert == alertname) {
+                found.push((path, alertname, Time(seconds.saturating_mul(1000))));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// How a whole snapshot stands.
+    pub(super) fn state(&self, folder: &Path) -> State {
+        let there = |mark: &str| folder.join(mark).symlink_metadata().is_ok();
+        if there(RESTORED) {
+            return State::Restored;
+        }
+        match (there(FAILED), is_locked(folder)) {
+            (_, true) => State::Busy,
+            (true, false) => State::Unfinished,
+            (false, false) => State::Whole,
+        }
+    }
+
+    /// How a folder without a manifest stands.
+    pub(super) fn blank_state(&self, folder: &Path) -> State {
+        if is_locked(folder) {
+            State::Busy
+        } else {
+            State::Incomplete
+        }
+    }
+
     /// A folder's manifest, if it has one.
-    fn read(&self, folder: &Path) -> Result<Option<Manifest>, String> {
+    pub(super) fn read(&self, folder: &Path) -> Result<Option<Manifest>, String> {
         let path = folder.join(MANIFEST);
         let at = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
         let file = match files::read_only().open(&path) {
@@ -331,6 +381,21 @@ fn open_locked(folder: &Path, lock: impl Fn(&File) -> io::Result<()>) -> Result<
     locked().map_err(|error| format!("{}: {error}", folder.display()))
 }
 
+/// Whether somebody works on it just now.
+fn is_locked(folder: &Path) -> bool {
+    let looked = files::read_only().open(folder);
+    looked.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+/// The second and the alert that a snapshot's name tells; `None` for any other name.
+fn meaning(name: &str) -> Option<(i64, AlertName)> {
+    let (seconds, rest) = name.split_once('-')?;
+    let whose = rest.split_once('~').map_or(rest, |(whose, _)| whose);
+    let alertname = AlertName::new(whose)?;
+    let seconds = seconds.parse().ok()?;
+    names(name, &alertname, Some(seconds)).then_some((seconds, alertname))
+}
+
 /// The second in which a run began, as its snapshots' names have it.
 fn seconds(run: &RunId) -> i64 {
     run.started.0.div_euclid(1000)
@@ -382,6 +447,20 @@ mod tests {
             assert_eq!(whose(none), [""; 0], "{none}");
         }
         let alert = AlertName::new("A").unwrap();
+        assert_eq!(
+            meaning("17-A-1~2"),
+            Some((17, AlertName::new("A-1").unwrap()))
+        );
+        for none in [
+            "A",
+            "x-A",
+            "017-A",
+            "17-A~",
+            "17-A/",
+            "99999999999999999999-A",
+        ] {
+            assert_eq!(meaning(none), None, "{none}");
+        }
         assert!(names("17-A~2", &alert, Some(17)));
         for other in [1, 7, 170, -17] {
             assert!(!names("17-A", &alert, Some(other)), "{other}");
