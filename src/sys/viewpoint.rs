@@ -24,11 +24,9 @@ pub fn take_owners_of(path: &Path) {
     }
 }
 
-/// Whose view it is: a user id. As long as nobody has said, that of the account that this process is just now: an
-/// operator's command begins as root's and goes on as another's.
+/// Whose view it is: a user id. As long as nobody said so, this process's own, whoever it becomes.
 pub fn uid() -> u32 {
-    let own = || geteuid().as_raw();
-    VIEWER.get().copied().unwrap_or_else(own)
+    VIEWER.get().copied().unwrap_or_else(|| geteuid().as_raw())
 }
 
 /// Whether the viewer may run this file. For this process's own account the kernel is asked (access(2)); for another
