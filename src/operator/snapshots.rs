@@ -1,6 +1,8 @@
 //! The shelf of snapshots: shown, and one run's put back by hand. To show it makes nothing; to put back takes the alert's lock
 //! as a run does, and refuses while that run is under way.
 
+use std::collections::BTreeMap;
+
 use super::{Desk, Refused, Said};
 use crate::heal::{Asked, Healer};
 use crate::heal::by_hand::{Came, Wanted};
@@ -15,7 +17,7 @@ use crate::sys::{handler, identity, inherited, settings, terminal};
 use crate::wire::chronicle::Entry;
 use crate::wire::config::Config;
 use crate::wire::directives::Directives;
-use crate::wire::notification;
+use crate::wire::notification::{self, Told};
 use crate::wire::paint::Paint;
 use crate::wire::shelved::{self, State};
 use crate::wire::timestamp::rfc3339;
@@ -93,9 +95,20 @@ pub fn restore(run: &str) -> Result<Said, Refused> {
     let known = known(&desk.config, run, found.as_ref().map(|(_, record)| record));
     let (handler, without) = handler_for(&desk.config, &id.alertname, known.as_ref());
     let known = known.unwrap_or_default();
-    let notification =
-        notification::unsent(id.alertname.as_str(), &known.instance, &known.fingerprint)
-            .map_err(Refused::Failed)?;
+    let labels = [
+        ("alertname", id.alertname.as_str()),
+        ("instance", &known.instance),
+    ];
+    let told = notification::compose(&Told {
+        receiver: "self-heal snapshots",
+        resolved: false,
+        labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        annotations: BTreeMap::new(),
+        starts_at: id.started,
+        ends_at: id.started,
+        fingerprint: &known.fingerprint,
+    });
+    let notification = notification::parse(told.as_bytes()).map_err(Refused::Failed)?;
     let posted = notification
         .alerts
         .first()
@@ -114,7 +127,7 @@ pub fn restore(run: &str) -> Result<Said, Refused> {
         ..
     } = desk;
     let asked = Asked {
-        peer: "local".to_owned(),
+        peer: format!("operator:{}", desk.who),
         key: found.as_ref().map(|(key, _)| key.clone()),
         ..Asked::default()
     };

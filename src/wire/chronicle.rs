@@ -17,6 +17,9 @@ pub mod order;
 pub mod runs;
 pub mod summary;
 
+/// What stands before an operator's name where a sender's address would.
+const OPERATOR: &str = "operator:";
+
 /// A text of a line, borrowed from it where nothing in it is escaped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -54,9 +57,12 @@ pub struct Entry<'a> {
     /// The attempt.
     #[serde(default)]
     pub attempt: u32,
-    /// The operator who ran it by hand.
+    /// Who asked.
     #[serde(borrow, default)]
-    pub by: Option<Text<'a>>,
+    pub peer: Text<'a>,
+    /// Whether an operator's force got it past the breaker or a delay.
+    #[serde(default)]
+    pub forced: bool,
     /// Of a result: how it ended.
     #[serde(borrow, default)]
     pub outcome: Option<Text<'a>>,
@@ -91,6 +97,15 @@ impl<'a> Entry<'a> {
         // One look at all of it is cheaper than one at each text.
         let line = std::str::from_utf8(line).ok()?;
         serde_json::from_str(line).ok()
+    }
+
+    /// The operator who ran it by hand, and whether by force; empty for a sender.
+    fn by(&self) -> String {
+        match (self.peer.strip_prefix(OPERATOR), self.forced) {
+            (None, _) => String::new(),
+            (Some(who), false) => who.to_owned(),
+            (Some(who), true) => format!("{who}, forced"),
+        }
     }
 
     /// The text of a member that may be missing.
@@ -177,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_line_is_read_whatever_more_it_says() {
-        let line = br#"{"at":"2026-03-04T05:06:07Z","event":"result","run_id":"r","alertname":"A","instance":"i\n","later":[{"x":1}],"attempt":2,"outcome":"healed","duration_ms":5,"by":"anna","prev":"0"}"#;
+        let line = br#"{"at":"2026-03-04T05:06:07Z","event":"result","run_id":"r","alertname":"A","instance":"i\n","later":[{"x":1}],"attempt":2,"outcome":"healed","duration_ms":5,"peer":"operator:anna","forced":true,"prev":"0"}"#;
         let entry = Entry::parse(line).unwrap();
         assert_eq!(entry.at, Time(1_772_600_767_000));
         assert!(matches!(entry.alertname.0, Cow::Borrowed("A")));
@@ -189,9 +204,10 @@ mod tests {
             (&*entry.instance, entry.attempt, entry.duration_ms),
             ("i\n", 2, Some(5))
         );
-        assert_eq!(entry.by.as_deref(), Some("anna"));
+        assert_eq!(entry.by(), "anna, forced");
         let unknown = Entry::parse(br#"{"at":"2026-03-04T05:06:07Z","event":"later"}"#).unwrap();
         assert_eq!((&*unknown.event, &*unknown.run_id), ("later", ""));
+        assert_eq!(unknown.by(), "");
         for bad in [
             &b""[..],
             b"{}",

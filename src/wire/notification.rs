@@ -150,22 +150,6 @@ fn told(value: &RawValue) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// A notification of one firing alert that nobody sent: for what an operator has done for it.
-///
-/// # Errors
-/// One sentence, as [`parse`] has it.
-pub fn unsent(alertname: &str, instance: &str, fingerprint: &str) -> Result<Notification, String> {
-    let body = serde_json::json!({
-        "version": "4",
-        "alerts": [{
-            "status": "firing",
-            "labels": {"alertname": alertname, "instance": instance},
-            "fingerprint": fingerprint,
-        }],
-    });
-    parse(body.to_string().as_bytes())
-}
-
 fn not_an_object(value: &RawValue) -> String {
     let hint = if value.get().starts_with('[') {
         "; Prometheus, vmalert and rulers post arrays, and must post them to Alertmanager, not here"

@@ -28,6 +28,16 @@ pub enum State {
 }
 
 impl State {
+    /// Every state, the better ones first.
+    pub const ALL: [State; 6] = [
+        State::Restored,
+        State::Whole,
+        State::Busy,
+        State::Unfinished,
+        State::Incomplete,
+        State::Damaged,
+    ];
+
     /// The word used outside the program.
     pub fn as_str(self) -> &'static str {
         match self {

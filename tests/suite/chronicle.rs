@@ -51,6 +51,7 @@ fn of<'a>(run_id: &'a str, alertname: &'a str, instance: &'a str, attempt: u32) 
         group_key: "{}",
         peer: "local",
         attempt,
+        forced: false,
     }
 }
 
@@ -173,6 +174,18 @@ fn says(sandbox: &Sandbox, args: &[&str], code: i32, out: &str, err: &str) {
         err: timeless(err),
     };
     assert_eq!(ask(sandbox, &args), expected, "{args:?}");
+}
+
+/// The commands of docs/operations.md, over the history of these tests.
+pub fn it_is_as_on_the_page(transcript: &str) {
+    let sandbox = Sandbox::new();
+    told(&sandbox);
+    let parts: Vec<&str> = transcript.split("# self-heal history").skip(1).collect();
+    assert_eq!(parts.len(), 3);
+    for part in parts {
+        let (args, out) = part.split_once('\n').unwrap();
+        shows(&sandbox, &args.split_whitespace().collect::<Vec<_>>(), out);
+    }
 }
 
 #[test]
@@ -445,6 +458,9 @@ fn a_run_under_way_is_told_from_one_that_lost_its_supervisor() {
 
 // Rotation.
 
+/// What is made of the shipped stanza.
+type Change = fn(String) -> String;
+
 /// The shipped stanza with this sandbox's folders, and what `change` makes of it.
 struct Rotation {
     conf: PathBuf,
@@ -452,7 +468,7 @@ struct Rotation {
 }
 
 impl Rotation {
-    fn new(sandbox: &Sandbox, change: fn(String) -> String) -> Rotation {
+    fn new(sandbox: &Sandbox, change: Change) -> Rotation {
         as_root();
         let shipped =
             fs::read_to_string(Path::new(PROJECT).join("deploy/logrotate.d/self-heal")).unwrap();
@@ -517,7 +533,7 @@ fn rotated_files_are_read_in_their_order() {
             "compress\n    dateext\n    dateformat -%Y%m%d-%s",
         )
     };
-    let kinds: [(fn(String) -> String, &str); 4] = [
+    let kinds: [(Change, &str); 4] = [
         (|conf| conf, ".3"),
         (compress, ".3.gz"),
         (at_once, ".1.gz"),

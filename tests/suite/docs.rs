@@ -9,13 +9,13 @@ use std::process::Command;
 use self_heal::judge::record::{Process, Reason};
 use self_heal::judge::{Alert as Judged, AllowList, Ending, Run, Status, Time, Verdict};
 use self_heal::wire::environment::{self, Context};
+use self_heal::wire::shelved::State;
 use self_heal::wire::{config, directives, exposition, meaning, notification, report};
 use self_heal::{check, cli, serve};
 
-use crate::rollback;
 use crate::stopping::{ask, timeless};
 use crate::support::{Alert, PROJECT, Sandbox};
-use crate::{architecture, checking, escalators, examples, migration, pages};
+use crate::{architecture, checking, chronicle, escalators, examples, migration, pages, shelved};
 
 pub const PAGES: &[&str] = &[
     "alertmanager.md",
@@ -349,6 +349,27 @@ fn every_reason_of_a_page_is_documented_and_no_other() {
     known.extend(set(["storm", "truncated"]));
     assert_eq!(rows.len(), known.len());
     assert_eq!(set(rows), known);
+}
+
+#[test]
+fn every_line_of_the_history_is_documented_and_no_other() {
+    let text = fs::read_to_string(Path::new(PROJECT).join("src/wire/history.rs")).unwrap();
+    let (_, events) = text.split_once("pub enum Event<'a> {").unwrap();
+    let (events, _) = events.split_once("\n}\n").unwrap();
+    let variants = events.lines().filter_map(|line| {
+        let name = line.strip_prefix("    ")?.strip_suffix(" {")?;
+        name.starts_with(char::is_uppercase)
+            .then(|| name.to_lowercase())
+    });
+    let rows = words(&table("| line of the history | written | with |"));
+    assert_eq!(set(rows.clone()), variants.collect());
+    assert_eq!(rows.len(), 5);
+}
+
+#[test]
+fn every_state_of_a_snapshot_is_documented_and_no_other() {
+    let rows = words(&table("| state | what |"));
+    assert_eq!(set(rows), set(State::ALL.map(State::as_str)));
 }
 
 #[test]
@@ -771,6 +792,8 @@ fn a_block_is_an_illustration_or_somebody_runs_it() {
             "console resetting" => a_reset_answers_as_on_the_page(&body),
             "console explaining" => an_explanation_is_as_on_the_page(&body),
             "console by-hand" => a_run_by_hand_is_as_on_the_page(&body),
+            "console history" => chronicle::it_is_as_on_the_page(&body),
+            "console shelf" => shelved::it_is_as_on_the_page(&body),
             "bash try" => escalators::page::trying_works(&body),
             "bash by-hand" => rollback::it_can_be_put_back_by_hand(&body),
             "bash escalator" => escalators::page::the_example_works(&body),
@@ -794,6 +817,8 @@ fn a_block_is_an_illustration_or_somebody_runs_it() {
         "console explaining",
         "console by-hand",
         "console checking",
+        "console history",
+        "console shelf",
         "bash try",
         "bash by-hand",
         "bash escalator",

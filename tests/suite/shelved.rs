@@ -8,7 +8,7 @@ use self_heal::judge::run_id;
 use serde_json::{Value, json};
 
 use crate::stage::{Gate, Posting, STRANGER, install, lines_with, put_down, until_gone};
-use crate::stopping::{Came, ask, ask_by};
+use crate::stopping::{Came, ask, ask_by, timeless};
 use crate::support::{Alert, PROGRAM, Sandbox, chmod, until};
 
 fn alert() -> Alert {
@@ -63,6 +63,53 @@ fn rows(out: &str) -> Vec<Vec<&str>> {
     lines
         .map(|line| line.split_whitespace().collect())
         .collect()
+}
+
+/// The commands of docs/rollback.md, with this sandbox's paths and run in the places of the real ones.
+pub fn it_is_as_on_the_page(transcript: &str) {
+    let sandbox = Sandbox::new();
+    let file = sandbox.write("etc/nginx.conf", "old\n");
+    let shown = file.display();
+    let body = format!("# self-heal: snapshot={shown}\necho new >{shown}\n");
+    sandbox.handler("NginxWorkers", &body);
+    sandbox.script("handlers/NginxWorkers.restored", "#!/bin/bash\n");
+    let alert = Alert::firing("NginxWorkers", "web-1:9113");
+    sandbox.post(&alert).expect(200, &["healed"]);
+    let run = runs(&sandbox).remove(0);
+    let snapshot = sandbox.history()[0]["snapshot"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let mut here = transcript.to_owned();
+    for (page, real) in [
+        ("19ab3f00c2d-4711-1.NginxWorkers", run.as_str()),
+        ("/var/backups/self-heal/1764000000-NginxWorkers", &snapshot),
+        ("/etc/nginx/nginx.conf", &file.display().to_string()),
+        (
+            "/opt/self-heal/handlers",
+            &sandbox.path("handlers").display().to_string(),
+        ),
+        (&sandbox.path("").display().to_string(), "DIR/"),
+    ] {
+        here = here.replace(page, real);
+    }
+    let words = |text: &str| {
+        timeless(text)
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let parts: Vec<&str> = here.split("# self-heal ").skip(1).collect();
+    assert_eq!(parts.len(), 3);
+    for part in parts {
+        let (args, out) = part.split_once('\n').unwrap();
+        let came = ask(&sandbox, &args.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(
+            (words(&came.out), came.err.as_str()),
+            (words(out), ""),
+            "{args}"
+        );
+    }
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Seen {
             fingerprint: (*entry.fingerprint).to_owned(),
             run_id: (*entry.run_id).to_owned(),
             attempt: entry.attempt,
-            by: Entry::or_empty(entry.by.as_ref()),
+            by: entry.by(),
             ..Seen::default()
         }
     }
@@ -297,7 +297,7 @@ mod tests {
     const LINES: [&str; 7] = [
         r#"{"at":"2026-03-04T05:06:07Z","event":"intent","run_id":"1-1-1.A","alertname":"A","instance":"web-1","attempt":1}"#,
         r#"{"at":"2026-03-04T05:06:09Z","event":"result","run_id":"1-1-1.A","alertname":"A","instance":"web-1","attempt":1,"outcome":"failed","duration_ms":2100,"verdict":"failed","rollback":"restored"}"#,
-        r#"{"at":"2026-03-04T05:07:00Z","event":"intent","run_id":"1-1-2.A","alertname":"A","instance":"web-1","attempt":2,"by":"anna"}"#,
+        r#"{"at":"2026-03-04T05:07:00Z","event":"intent","run_id":"1-1-2.A","alertname":"A","instance":"web-1","attempt":2,"peer":"operator:anna"}"#,
         r#"{"at":"2026-03-04T05:07:01Z","event":"result","run_id":"1-1-2.A","alertname":"A","instance":"web-1","attempt":2,"outcome":"healed","duration_ms":7,"verdict":"healed"}"#,
         r#"{"at":"2026-03-04T05:08:00Z","event":"observed","run_id":"","alertname":"Other","instance":"\u001b[2J","attempt":0,"would":"tripped: the breaker is open"}"#,
         r#"{"at":"2026-03-04T05:09:00Z","event":"verified","run_id":"1-1-2.A","alertname":"A","instance":"web-1","attempt":2,"lasted_ms":61000}"#,
