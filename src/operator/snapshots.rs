@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::{Desk, Refused, Said};
-use crate::heal::{Asked, Healer};
 use crate::heal::by_hand::{Came, Wanted};
+use crate::heal::{Asked, Healer};
 use crate::judge::run_id::{self, RunId};
 use crate::judge::{AlertName, AllowList, Record};
 use crate::sys::catalog::{self, Handler, Lookup};
@@ -102,7 +102,9 @@ pub fn restore(run: &str) -> Result<Said, Refused> {
     let told = notification::compose(&Told {
         receiver: "self-heal snapshots",
         resolved: false,
-        labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        labels: labels
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
         annotations: BTreeMap::new(),
         starts_at: id.started,
         ends_at: id.started,
