@@ -497,4 +497,7 @@ fn file_systems_that_do_not_do_what_they_should_are_found() {
     home.sandbox.handler("Down", "exit 0\n");
     let no_exec = "no-exec HEAL_HANDLER_DIR: DIR/handlers".to_owned();
     assert!(kinds(&home).contains(&no_exec), "{:?}", kinds(&home));
+    for folder in [state, handlers] {
+        run(Command::new("umount").arg(folder));
+    }
 }
