@@ -410,3 +410,59 @@ fn warnings_and_notes_are_no_failure_and_wrong_usage_is_one() {
         .status();
     assert_eq!(status.unwrap().code(), Some(111));
 }
+
+#[test]
+fn other_peoples_files_are_looked_at_where_they_are_named() {
+    let home = Home::new();
+    let shipped = |name: &str| {
+        let path = Path::new(crate::support::PROJECT).join("deploy").join(name);
+        fs::read_to_string(path).unwrap()
+    };
+    let port = home._listener.local_addr().unwrap().port().to_string();
+    let good = shipped("alertmanager/alertmanager.yml").replace("9095", &port);
+    let file = home.sandbox.write("alertmanager.yml", &good);
+    let file = file.to_str().unwrap();
+    let rules = home.sandbox.write(
+        "heal.rules.yml",
+        "groups:\n- name: a\n  rules:\n  - alert: Dwon\n    expr: up == 0\n    for: 5m\n    \
+         labels: {heal: \"true\"}\n    annotations: {summary: x}\n",
+    );
+    let rules = rules.to_str().unwrap();
+    let mut asked = home.root();
+    asked.args(["check", "--json", "--alertmanager", file, "--rules", rules]);
+    let output = asked.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report = json(&output);
+    let of = |kind: &str| {
+        let findings = report["findings"].as_array().unwrap();
+        let found = findings.iter().find(|finding| finding["kind"] == kind);
+        found
+            .unwrap_or_else(|| panic!("no {kind}: {report}"))
+            .clone()
+    };
+    let unhandled = of("no-handler");
+    assert_eq!(unhandled["place"], format!("{rules}:4"), "{unhandled}");
+    assert!(unhandled.to_string().contains("Down"), "{unhandled}");
+
+    let bad = good.replace("max_alerts: 0", "max_alerts: 1");
+    assert_ne!(bad, good);
+    home.sandbox.write("alertmanager.yml", &bad);
+    let output = home
+        .root()
+        .args(["check", "--alertmanager", file])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("error max-alerts: "), "{text}");
+
+    for (args, why) in [
+        (&["--alertmanager", "/nowhere.yml"][..], "/nowhere.yml: "),
+        (&["--receiver", "x"], "--receiver goes with --alertmanager"),
+    ] {
+        let output = home.root().arg("check").args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(100), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(why), "{said}");
+    }
+}

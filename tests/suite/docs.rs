@@ -15,7 +15,9 @@ use self_heal::{check, cli, serve};
 
 use crate::stopping::{ask, timeless};
 use crate::support::{Alert, PROJECT, Sandbox};
-use crate::{architecture, checking, chronicle, escalators, examples, migration, pages, rollback, shelved};
+use crate::{
+    architecture, checking, chronicle, escalators, examples, migration, pages, rollback, shelved,
+};
 
 pub const PAGES: &[&str] = &[
     "alertmanager.md",

@@ -746,7 +746,7 @@ fn backlog_of_five() {
     assert!(listeners > 0);
     assert!(file("deploy/systemd/self-heal.socket").contains("\nBacklog=4096\n"));
     let help = Command::new(crate::support::PROGRAM)
-        .arg("help")
+        .args(["help", "serve"])
         .output()
         .unwrap();
     assert!(

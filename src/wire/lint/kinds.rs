@@ -112,7 +112,7 @@ lints! {
     GROUP_INTERVAL, Warning, "group-interval", "a `group_interval` longer than a rule's `for`",
         "an alert that ends and begins again between two ticks looks unchanged and is not sent until repeat_interval",
         "write `group_interval: 1m`";
-    SETTLE_SHORT, Warning, "settle-short", "a settle time within `group_interval` and the peers' wait",
+    SETTLE_SHORT, Warning, "settle-interval", "a settle time within `group_interval` and the peers' wait",
         "a flush asks again with the payload of its beginning, so an alert that is over can still be posted as firing, and would be healed again",
         "set HEAL_SETTLE longer, or group_interval shorter";
     LOCK_WAIT, Warning, "lock-wait", "HEAL_LOCK_WAIT not shorter than the request may last",

@@ -336,7 +336,7 @@ fn times_of_the_healer() {
     // The handler's own time counts.
     assert_eq!(says(&one), [""; 0]);
     one.handlers.as_mut().unwrap()[0].limits.settle = Duration::from_secs(75);
-    assert_eq!(says(&one), ["am:16 settle-short"]);
+    assert_eq!(says(&one), ["am:16 settle-interval"]);
     one.handlers.as_mut().unwrap()[0].limits.settle = Duration::from_secs(76);
     assert_eq!(says(&one), [""; 0]);
     one.handlers.as_mut().unwrap()[0].limits.settle = Duration::ZERO;
