@@ -20,6 +20,7 @@ mod clients;
 mod commands;
 mod crash;
 mod crowd;
+mod dashboards;
 mod docs;
 mod escalators;
 mod fronts;
