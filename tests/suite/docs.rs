@@ -453,6 +453,17 @@ fn the_labels_of_the_metrics_are_those_of_a_scrape() {
 }
 
 #[test]
+fn every_rule_about_the_healer_is_documented_and_no_other() {
+    let path = Path::new(PROJECT).join("deploy/prometheus/self-heal.rules.yml");
+    let rules = fs::read_to_string(path).unwrap();
+    let names = rules
+        .lines()
+        .filter_map(|line| line.strip_prefix("      - alert: "));
+    let documented = words(&table("| rule | fires | what to do |"));
+    assert_eq!(documented, names.collect::<Vec<_>>());
+}
+
+#[test]
 fn every_exit_code_is_documented_and_no_other() {
     let known = cli::EXIT_CODES.map(|(code, when)| [format!("`{code}`"), when.to_owned()]);
     assert_eq!(table("| exit code | when |"), known);

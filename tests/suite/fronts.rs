@@ -254,13 +254,13 @@ impl Front {
 
 impl Drop for Front {
     fn drop(&mut self) {
-        for part in &mut self.parts {
-            if thread::panicking() {
-                eprintln!(
-                    "see *.out and nginx/error.log in {:?}",
-                    self.sandbox.path("")
-                );
+        if thread::panicking() {
+            for name in ["socat.out", "nginx/error.log", "log/listener.log"] {
+                let said = fs::read_to_string(self.sandbox.path(name)).unwrap_or_default();
+                eprintln!("--- {name}\n{said}");
             }
+        }
+        for part in &mut self.parts {
             let _ = killpg(Pid::from_raw(part.id().cast_signed()), Signal::SIGKILL);
             let _ = part.wait();
         }

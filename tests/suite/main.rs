@@ -25,6 +25,7 @@ mod commands;
 mod completing;
 mod crash;
 mod crowd;
+mod dashboards;
 mod docs;
 mod escalators;
 mod examples;

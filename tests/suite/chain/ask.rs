@@ -33,11 +33,15 @@ pub fn get(port: u16, target: &str) -> Option<String> {
         .map(|(_, body)| body)
 }
 
+/// What Prometheus answers to this expression, unless it refuses it.
+pub fn answer(prometheus: u16, expression: &str) -> Option<Value> {
+    let encoded: String = expression.bytes().map(|b| format!("%{b:02X}")).collect();
+    serde_json::from_str(&get(prometheus, &format!("/api/v1/query?query={encoded}"))?).ok()
+}
+
 /// What Prometheus says this expression is now: the sum of its series, none if it has no series.
 pub fn query(prometheus: u16, expression: &str) -> Option<f64> {
-    let encoded: String = expression.bytes().map(|b| format!("%{b:02X}")).collect();
-    let answer: Value =
-        serde_json::from_str(&get(prometheus, &format!("/api/v1/query?query={encoded}"))?).ok()?;
+    let answer = answer(prometheus, expression)?;
     let series = answer["data"]["result"].as_array()?;
     let value = |one: &Value| one["value"][1].as_str().map(|v| v.parse::<f64>().unwrap());
     (!series.is_empty()).then(|| series.iter().filter_map(value).sum())

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use self::alertmanager::{Alertmanager, Routes};
 use self::stack::Chain;
 use self::stand_ins::{Mailbox, Relay, node_exporter};
+use crate::dashboards;
 use crate::support::{Answer, rfc3339};
 
 /// NginxDown of the machine's own nginx, as the shipped rules and scrape configuration label it.
@@ -235,6 +236,44 @@ fn a_failing_handler_is_asked_for_after_each_retry_delay_until_its_breaker_opens
             .metric(r#"self_heal_breakers_open{alertname="NginxDown"}"#),
         0.0
     );
+}
+
+/// What the listener shows, through a real Prometheus with the shipped rules and dashboard: an open breaker is an alert
+/// for people, until it closes.
+#[test]
+fn an_open_breaker_is_an_alert_of_prometheus_until_it_closes() {
+    let chain = Chain::new();
+    chain.sandbox.set("HEAL_MAX_ATTEMPTS", "1");
+    let mailbox = Mailbox::open(chain.ports.mailbox);
+    node_exporter(chain.ports.node);
+    chain.install_nginx_handler("false;");
+    let alertmanager = chain.start_alertmanager(&Routes::shipped(&chain));
+    chain.start_prometheus(&alertmanager);
+    assert_eq!(chain.rules(), ["heal-examples", "self-heal"]);
+
+    let down = nginx_down(&chain, "localhost");
+    chain.wait_for_verdict("tripped", instance(&down));
+    let open = r#"ALERTS{alertname="SelfHealBreakerOpen",alertstate="firing",handler="NginxDown"}"#;
+    chain.wait("the rule fires", || {
+        (chain.prometheus(open) == Some(1.0)).then_some(())
+    });
+    let told = |what: &str| {
+        let subjects = mailbox.subjects();
+        subjects.iter().any(|subject| subject.starts_with(what))
+    };
+    chain.wait("people hear of it", || {
+        told("[FIRING:1] SelfHealBreakerOpen").then_some(())
+    });
+    for (title, expression) in dashboards::expressions() {
+        // Prometheus refuses what can be parsed and not be done, too.
+        assert!(chain.evaluates(&expression), "{title}: {expression}");
+    }
+
+    chain.start_nginx();
+    chain.wait_for_verdict("resolved", instance(&down));
+    chain.wait("the rule does not fire any more", || {
+        chain.prometheus(open).is_none().then_some(())
+    });
 }
 
 #[test]

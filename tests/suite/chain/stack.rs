@@ -141,6 +141,22 @@ impl Chain {
         ask::query(self.ports.prometheus, expression)
     }
 
+    /// Whether it can be evaluated there, to whatever result.
+    pub fn evaluates(&self, expression: &str) -> bool {
+        ask::answer(self.ports.prometheus, expression).is_some()
+    }
+
+    /// The groups of rules that it has loaded, sorted.
+    pub fn rules(&self) -> Vec<String> {
+        let answer = ask::get(self.ports.prometheus, "/api/v1/rules").unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        let groups = answer["data"]["groups"].as_array().unwrap();
+        let name = |group: &serde_json::Value| group["name"].as_str().unwrap().to_owned();
+        let mut names: Vec<String> = groups.iter().map(name).collect();
+        names.sort();
+        names
+    }
+
     /// Starts a part in a process group of its own; its process and its log.
     pub fn start(&self, name: &str, mut command: Command) -> (Pid, PathBuf) {
         let log = self.sandbox.path(&format!("parts/{name}.log"));
