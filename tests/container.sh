@@ -54,6 +54,8 @@ tree() { # tree CACHE
 
 boot() { # boot NAME FILES TREE WORK
   able systemd-nspawn unshare
+  unshare --mount --pid --fork true 2>/dev/null ||
+    say_why 'this machine cannot boot a container: no namespaces for root here (itself a container without CAP_SYS_ADMIN?)'
   # Ends with this process, whatever ends it: the first process of a process namespace takes all others along.
   exec unshare --mount --propagation private --pid --fork --kill-child=KILL --mount-proc -- "$0" inner "$@"
 }
@@ -61,13 +63,16 @@ boot() { # boot NAME FILES TREE WORK
 inner() {
   local name=$1 files=$2 tree=$3 work=$4
   # A cgroup tree of its own, of version 2 on every host; below the root, so that two containers share nothing.
-  mount -t cgroup2 cgroup2 /sys/fs/cgroup
-  mkdir "/sys/fs/cgroup/$name"
+  mount -t cgroup2 cgroup2 /sys/fs/cgroup ||
+    say_why 'this machine cannot boot a container: no cgroup tree of version 2 can be mounted'
+  mkdir "/sys/fs/cgroup/$name" ||
+    say_why 'this machine cannot boot a container: its cgroup tree is read-only'
   echo $$ >"/sys/fs/cgroup/$name/cgroup.procs"
   mkdir -p "$work"
   mount -t tmpfs -o mode=755 tmpfs "$work"
   mkdir "$work/upper" "$work/work" "$work/root"
-  mount -t overlay -o "lowerdir=$files:$tree,upperdir=$work/upper,workdir=$work/work" overlay "$work/root"
+  mount -t overlay -o "lowerdir=$files:$tree,upperdir=$work/upper,workdir=$work/work" overlay "$work/root" ||
+    say_why 'this machine cannot boot a container: no overlay can be mounted'
   # Without --register=no and --keep-unit it would ask the host's systemd, which need not run.
   export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
   exec systemd-nspawn --quiet --boot --register=no --keep-unit --private-network --console=pipe \

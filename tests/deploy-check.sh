@@ -355,10 +355,9 @@ units_verify() { unit_root; verify; }
 units_with_drop_ins() {
   local folder=$work/units/etc/systemd/system
   unit_root
-  mkdir "$folder/self-heal.service.d" "$folder/self-heal@.service.d"
+  mkdir "$folder/self-heal.service.d"
   cp "$deploy/tls/self-heal-tls.conf" "$folder/self-heal.service.d/tls.conf"
   cp "$deploy/systemd/nginx-workers.conf" "$folder/self-heal.service.d/"
-  cp "$deploy/systemd/nginx-workers.conf" "$folder/self-heal@.service.d/"
   refused verify
   install -m 755 /dev/null "$work/units/opt/self-heal/tls-listener.sh"
   verify

@@ -22,11 +22,12 @@ part_packages() {
     mkfs.ext4=e2fsprogs strace=strace perl=perl debootstrap=debootstrap systemd-nspawn=systemd-container systemd-analyze=systemd
     dbus-daemon=dbus-daemon dpkg-deb=dpkg cc=gcc mount=mount
     zsh=zsh fish=fish man=man-db troff=groff-base mandoc=mandoc script=bsdutils
+    haproxy=haproxy wrk=wrk ab=apache2-utils /usr/lib/python3/dist-packages/requests=python3-requests
     setfacl=acl getfattr=attr unshare=util-linux nsenter=util-linux
   )
   local missing=() pair root=()
   for pair in "${wanted[@]}"; do
-    command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    [[ -e ${pair%%=*} ]] || command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
   done
   command -v apt-get >/dev/null || { echo 'this is no Debian: its packages are what the tests use'; return 1; }
   if ((EUID != 0)); then root=(sudo); fi

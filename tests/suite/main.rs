@@ -40,6 +40,7 @@ mod migration;
 mod observing;
 mod pages;
 mod paging;
+mod peers;
 mod predecessor;
 mod regressions;
 mod rollback;

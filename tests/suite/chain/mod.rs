@@ -416,6 +416,57 @@ fn a_truncated_group_is_loud_in_answer_log_and_metric() {
     assert_eq!(chain.history(), one_run(&both[0], "healed"));
 }
 
+/// Go's client would keep its connections and use them again: it is told not to, and loses no request to that.
+#[test]
+fn twenty_groups_told_to_come_again_do_so_each_time_on_a_new_connection() {
+    const GROUPS: usize = 20;
+    let chain = Chain::new();
+    chain.sandbox.set("HEAL_STORM_LIMIT", "400/1s");
+    let deferring = "[[ -e $HEAL_BACKUP_DIR/go ]] || exit 75\n";
+    chain.sandbox.handler("Deferring", deferring);
+    let relay = Relay::before(chain.ports.listener);
+    let alertmanager = chain.start_alertmanager(&Routes {
+        to: relay.port,
+        ..Routes::shipped(&chain)
+    });
+    let alerts: Vec<Value> = (1..=GROUPS)
+        .map(|n| alert("Deferring", "localhost", &format!("localhost:{n}"), "x"))
+        .collect();
+    alertmanager.post(&json!(alerts));
+    chain.wait("answers", || {
+        (relay.answers().len() >= GROUPS).then_some(())
+    });
+    chain.sandbox.write("backup/go", "");
+    chain.wait("Alertmanager has heard of all", || {
+        (alertmanager.said("msg=\"Notify success\"") == GROUPS).then_some(())
+    });
+
+    // One answer is all that the relay has of a connection: more would be no answer.
+    let answers = relay.answers();
+    let (settled, others): (Vec<Answer>, Vec<Answer>) =
+        answers.into_iter().partition(|answer| answer.code == 200);
+    assert_eq!(settled.len(), GROUPS);
+    assert!(!others.is_empty());
+    for answer in &others {
+        assert_eq!(answer.code, 503, "{}", answer.body);
+        assert_eq!(answer.header("retry-after"), Some("30"));
+    }
+    let count = |name: &str| alertmanager.metric(name, "webhook") as usize;
+    assert_eq!(
+        count("alertmanager_notification_requests_total"),
+        GROUPS + others.len()
+    );
+    assert_eq!(
+        count("alertmanager_notification_requests_failed_total"),
+        others.len()
+    );
+    for alert in &alerts {
+        let healed = format!("result {} healed", instance(alert));
+        let runs = chain.history();
+        assert_eq!(runs.iter().filter(|run| **run == healed).count(), 1);
+    }
+}
+
 #[test]
 fn a_person_is_mailed_after_the_delay_if_the_alert_still_fires_and_not_if_it_was_healed_in_time() {
     let chain = Chain::new();

@@ -4,13 +4,14 @@
 //! a machine with a real systemd. Every check runs under every spawner, each as a test of its own.
 
 mod checks;
-mod client;
+pub mod client;
 pub mod container;
-mod daemon;
-mod processes;
-mod programs;
+pub mod daemon;
+pub mod processes;
+pub mod programs;
 mod storm;
 mod systemd;
+mod units;
 mod walks;
 
 use serde_json::Value;

@@ -3,7 +3,7 @@
 use super::Place;
 use super::checks::{self, firing, records, say, wait_for};
 use super::container::{Container, SHIPPED};
-use super::for_each_check;
+use super::{for_each_check, units};
 use crate::support::{Alert, Answer, PROJECT, notification, request, until};
 
 const SERVICE: &str = "self-heal.service";
@@ -202,6 +202,11 @@ fn more_connections_than_the_socket_takes_are_refused_and_later_ones_served() {
         .connect()
         .post(&firing("Later"))
         .expect(200, &["healed"]);
+    units::a_storm_of_posts_heals_each_once(&machine);
+    assert_eq!(machine.property(SOCKET, "ActiveState"), "active");
+    until("the connections are over", || {
+        (machine.property(SOCKET, "NConnections") == "0").then_some(())
+    });
 }
 
 /// Either, never both: starting one stops the other.
@@ -270,6 +275,7 @@ fn the_metrics_are_put_where_node_exporter_finds_them() {
         let text = std::fs::read_to_string(format!("{PROJECT}/deploy/systemd/{unit}")).unwrap();
         machine.install("0644", &format!("/etc/systemd/system/{unit}"), &text);
     }
+    units::the_scores_are_those_of_the_page(&machine);
     machine.bash("mkdir -p -m 755 /var/lib/prometheus/node-exporter");
     machine.run(&["systemctl", "daemon-reload"]);
     machine.handler("Broken", "exit 2\n");
