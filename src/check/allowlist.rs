@@ -28,7 +28,7 @@ pub(super) fn look(desk: &mut Desk, handlers: &[AlertName]) {
             Sight::Missing => Err("it is not there".to_owned()),
             _ => Err(why),
         })
-        .and_then(|()| ready::allow_list(&config));
+        .and_then(|()| ready::allow_list(&config).map_err(String::from));
     let list = match list {
         Ok(list) => list,
         Err(why) => {

@@ -54,7 +54,6 @@ fn a_capture_of_root() {
     let trace = scene.house.sandbox.path("trace");
     let backup = scene.house.sandbox.path("backup");
     scene.old();
-    let before = scene.picture();
     let run = new_run("Down");
     let output = guard(&scene, &strace(&trace, None), "capture", &run);
     assert!(output.status.success(), "{output:?}");
@@ -65,6 +64,7 @@ fn a_capture_of_root() {
             fs::remove_dir_all(backup.join(name)).unwrap();
         }
         scene.old();
+        let before = scene.picture();
         let run = new_run("Down");
         let words = strace_with(&trace, (&call.name, call.nth), fault);
         let output = guard(&scene, &words, "capture", &run);

@@ -85,10 +85,17 @@ pub(super) fn heard(output: &Output, fault: Option<Fault>, settled: &[&str]) -> 
             all &= verdict.unwrap().settled();
             assert_eq!(result["settled"], verdict.unwrap().settled(), "{answer:?}");
         }
-        assert_eq!(answer.code == 200, all, "{answer:?}");
+        // 503 with every alert settled is possible as well: what a group owes is not told of yet.
+        assert!(all || answer.code == 503, "{answer:?}");
     }
     if answer.code == 200 {
+        // What may not be looked at stays so until a person has seen to it.
+        let closed: &[&str] = match fault {
+            Some(Fault::Fail("EACCES")) => &["not-allowed", "unsafe-handler"],
+            _ => &[],
+        };
         for verdict in answer.verdicts() {
+            let settled = [settled, closed].concat();
             assert!(settled.contains(&verdict.as_str()), "{answer:?}");
         }
     }
@@ -115,7 +122,17 @@ pub(super) fn drained(sandbox: &Sandbox) {
         if sandbox.operate(&["drain"]).status.success() {
             return;
         }
+        retry(sandbox);
     }
     let last = sandbox.operate(&["drain"]);
     assert!(last.status.success(), "{last:?}\n{}", sandbox.log());
+}
+
+/// What was tried in vain is not waited for.
+pub(super) fn retry(sandbox: &Sandbox) {
+    for event in fs::read_dir(sandbox.path("state/spool/pending")).unwrap() {
+        let event = event.unwrap().file_name();
+        let retried = sandbox.operate(&["drain", "--retry", event.to_str().unwrap()]);
+        assert!(retried.status.success(), "{retried:?}");
+    }
 }
