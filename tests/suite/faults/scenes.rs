@@ -155,8 +155,9 @@ fn ask_again(sandbox: &Sandbox, alert: &Alert, most: usize) -> Answer {
 
 fn heals(sandbox: &Sandbox, output: &Output, fault: Option<Fault>) {
     sound(sandbox);
-    let settled = heard(output, fault, &["healed"]).is_some_and(|answer| answer.code == 200);
-    let most = if settled {
+    let healed = heard(output, fault, &["healed"])
+        .is_some_and(|answer| answer.code == 200 && answer.verdicts() == ["healed"]);
+    let most = if healed {
         assert_eq!(ran(sandbox), 1, "healed without a run");
         1
     } else {
@@ -184,8 +185,9 @@ fn ends(sandbox: &Sandbox, lost: bool) {
 
 fn trips(sandbox: &Sandbox, output: &Output, fault: Option<Fault>) {
     sound(sandbox);
-    let settled = heard(output, fault, &["tripped"]).is_some_and(|answer| answer.code == 200);
-    if settled {
+    let tripped = heard(output, fault, &["tripped"])
+        .is_some_and(|answer| answer.code == 200 && answer.verdicts() == ["tripped"]);
+    if tripped {
         // Nobody asks again.
         drained(sandbox);
         assert_eq!(paged(sandbox), ["trigger failures"]);
@@ -223,12 +225,14 @@ fn puts_back(sandbox: &Sandbox, output: &Output, fault: Option<Fault>) {
     assert!(ran(sandbox) <= 2, "{} runs of two", ran(sandbox));
     sandbox.post(&down()).expect(200, &["tripped"]);
     drained(sandbox);
-    let pages = paged(sandbox);
-    let lost = ["trigger interrupted", "resolve interrupted"];
-    let rest = pages
-        .strip_prefix(&lost.map(str::to_owned))
-        .unwrap_or(&pages);
-    assert_eq!(rest, ["trigger failures"], "{pages:?}");
+    let pages = paged(sandbox).join(", ");
+    let lost = "trigger interrupted, resolve interrupted, ";
+    let told = pages.strip_prefix(lost).unwrap_or(&pages);
+    // Whoever hears that it could not be put back, hears no more of it.
+    assert!(
+        ["trigger failures", "trigger rollback"].contains(&told),
+        "{pages}"
+    );
     let left: Vec<_> = fs::read_dir(sandbox.path("place")).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
 }

@@ -84,9 +84,9 @@ fn at_each_call(killed: impl Fn(&str, u32, bool) -> bool) {
 
 pub struct Scene {
     pub house: House,
-    conf: PathBuf,
-    single: PathBuf,
-    absent: PathBuf,
+    pub conf: PathBuf,
+    pub single: PathBuf,
+    pub absent: PathBuf,
 }
 
 impl Scene {
