@@ -200,6 +200,7 @@ fn over(scene: &Scene) {
         let words = strace_with(&trace, (&call.name, call.nth), fault);
         let output = act(scene, &sandbox, &words);
         let text = fs::read_to_string(&trace).unwrap();
+        sound::mended(&sandbox, fault);
         (scene.look)(&sandbox, &output, Some(fault));
         came_to_pass(&text, fault)
     });

@@ -135,3 +135,22 @@ pub(super) fn retry(sandbox: &Sandbox) {
         sandbox.operate(&["drain", "--retry", event.to_str().unwrap()]);
     }
 }
+
+/// A page whose file the medium or a mode would not give out is kept aside, loudly: a person puts it back.
+pub(super) fn mended(sandbox: &Sandbox, fault: Fault) {
+    let spool = sandbox.path("state/spool");
+    for entry in fs::read_dir(spool.join("damaged")).into_iter().flatten() {
+        assert!(
+            matches!(fault, Fault::Fail("EIO" | "EACCES") | Fault::FailOn("EIO")),
+            "kept aside after {fault:?}"
+        );
+        let kept = entry.unwrap();
+        assert!(sandbox.log().contains("event_damaged"), "{}", sandbox.log());
+        assert_eq!(sandbox.operate(&["drain", "--list"]).status.code(), Some(1));
+        let name = kept.file_name().into_string().unwrap();
+        let (event, _) = name.rsplit_once('-').unwrap();
+        let was_told = sandbox.path("saved/state/spool/told").join(event).exists();
+        let place = if was_told { "told" } else { "pending" };
+        fs::rename(kept.path(), spool.join(place).join(event)).unwrap();
+    }
+}
