@@ -25,7 +25,7 @@ pub fn capture(run: &str) -> Result<String, Refusal> {
     let (id, config) = begin(run)?;
     let handler = match catalog::find(&config.handler_dir, &id.alertname) {
         Lookup::Ready(handler) => handler,
-        Lookup::Unsafe(why) => return Err(Refusal::Failed(why)),
+        Lookup::Unsafe(why) | Lookup::Unknown(why) => return Err(Refusal::Failed(why)),
         Lookup::Missing => {
             let folder = config.handler_dir.display();
             let why = format!("{folder} has no handler for {}", id.alertname);

@@ -25,6 +25,7 @@ use crate::sys::process::ProcessId;
 use crate::sys::signals::Signals;
 use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
+use crate::sys::unfit::Unfit;
 use crate::wire::config::Config;
 use crate::wire::counters::Counters;
 use crate::wire::notification::{Notification, Posted};
@@ -137,7 +138,7 @@ impl<'a> Healer<'a> {
     /// A healer for one notification.
     pub fn new(
         config: &'a Config,
-        allowed: Result<AllowList, String>,
+        allowed: Result<AllowList, Unfit>,
         notification: &'a Notification,
         store: Result<Store, StateError>,
         log: &'a mut Log,

@@ -10,6 +10,7 @@ use crate::sys::history::History;
 use crate::sys::log::Log;
 use crate::sys::spool::{Spool, Waiting};
 use crate::sys::state::file::Store;
+use crate::sys::unfit::Unfit;
 use crate::sys::{clock, counters, files, snapshot};
 use crate::wire::config::Config;
 use crate::wire::counters::Counters;
@@ -165,7 +166,7 @@ pub fn unread_lines(config: &Config, list: &AllowList) -> Vec<String> {
 ///
 /// # Errors
 /// Why not, in a sentence.
-pub fn allow_list(config: &Config) -> Result<AllowList, String> {
+pub fn allow_list(config: &Config) -> Result<AllowList, Unfit> {
     Ok(AllowList::parse(&allow_list_text(config)?))
 }
 
@@ -173,12 +174,11 @@ pub fn allow_list(config: &Config) -> Result<AllowList, String> {
 ///
 /// # Errors
 /// As [`allow_list`].
-pub fn allow_list_text(config: &Config) -> Result<String, String> {
+pub fn allow_list_text(config: &Config) -> Result<String, Unfit> {
     let path = &config.allowed_instances;
-    files::trusted(path)?;
-    let fail = |why: String| format!("{}: {why}", path.display());
-    let bytes = files::read_bytes(path, LARGEST_LIST).map_err(|error| fail(error.to_string()))?;
-    String::from_utf8(bytes).map_err(|error| fail(error.to_string()))
+    files::relied_on(path)?;
+    let bytes = files::read_bytes(path, LARGEST_LIST).map_err(|error| Unfit::met(path, &error))?;
+    String::from_utf8(bytes).map_err(|error| Unfit::itself(format!("{}: {error}", path.display())))
 }
 
 /// The handlers that must not be run, and whether there is room for the snapshots of the others.
@@ -188,6 +188,7 @@ fn handlers(config: &Config, names: &[AlertName]) -> Vec<String> {
     for name in names {
         match catalog::find(&config.handler_dir, name) {
             Lookup::Unsafe(why) => problems.push(format!("unsafe handler: {why}")),
+            Lookup::Unknown(why) => problems.push(why),
             Lookup::Ready(handler) => guarded |= !handler.directives.snapshot.is_empty(),
             Lookup::Missing => {}
         }

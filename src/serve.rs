@@ -344,7 +344,9 @@ impl Session {
                     self.log.warn("allow_list", &[("problem", &problem)]);
                 }
             }
-            Err(why) => self.log.error("allow_list", &[("problem", why)]),
+            Err(why) => self
+                .log
+                .error("allow_list", &[("problem", &why.to_string())]),
         }
         let mut store = Store::open(&self.config.state_dir);
         let told = self.tell_group(&mut store, &notification);

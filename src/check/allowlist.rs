@@ -26,7 +26,7 @@ pub(super) fn look(desk: &mut Desk, handlers: &[AlertName]) {
         Sight::Missing => "it is not there".to_owned(),
         _ => format!("{who} {why}"),
     });
-    let list = allowed.and_then(|()| ready::allow_list(&config));
+    let list = allowed.and_then(|()| ready::allow_list(&config).map_err(String::from));
     let list = match list {
         Ok(list) => list,
         Err(why) => {

@@ -129,7 +129,7 @@ fn one(desk: &mut Desk, folder: &Path, name: &AlertName) -> Option<Ready> {
     let handler = match catalog::find(folder, name) {
         Lookup::Ready(handler) => handler,
         Lookup::Missing => return None,
-        Lookup::Unsafe(why) => {
+        Lookup::Unsafe(why) | Lookup::Unknown(why) => {
             refused(desk, &path, &why);
             return None;
         }

@@ -7,6 +7,7 @@ use crate::judge::{Alert, AlertName, AllowList, Time, Verdict};
 use crate::sys::catalog::{self, Handler, Lookup};
 use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
+use crate::sys::unfit::Unfit;
 use crate::wire::config::Config;
 use crate::wire::directives::Mode;
 use crate::wire::report;
@@ -15,7 +16,7 @@ use crate::wire::report;
 pub struct Gates {
     allowed: AllowList,
     /// Why the allow-list allows nothing, where that is not the operator's intention.
-    unlisted: Option<String>,
+    unlisted: Option<Unfit>,
     /// What operators have paused, or why that is not known.
     pauses: Result<Pauses, String>,
 }
@@ -32,7 +33,7 @@ pub struct Admitted {
 
 impl Gates {
     /// The gates with this allow-list, or why there is none, and the pauses of this store.
-    pub fn new(allowed: Result<AllowList, String>, store: Result<&Store, &StateError>) -> Gates {
+    pub fn new(allowed: Result<AllowList, Unfit>, store: Result<&Store, &StateError>) -> Gates {
         let (allowed, unlisted) = match allowed {
             Ok(allowed) => (allowed, None),
             Err(why) => (AllowList::parse(""), Some(why)),
@@ -63,6 +64,10 @@ impl Gates {
                 found = Some((name.clone(), None));
                 admit::Handler::Unsafe(why)
             }
+            Lookup::Unknown(why) => {
+                found = Some((name.clone(), None));
+                admit::Handler::Unknown(why)
+            }
             Lookup::Ready(handler) => {
                 let observe = config.observe || handler.directives.mode == Some(Mode::Observe);
                 found = Some((name.clone(), Some(handler)));
@@ -80,9 +85,13 @@ impl Gates {
             Err(why) => Err(format!("whether it is paused is not known: {why}")),
         };
         let mut admission = admit::admit(alert, &self.allowed, look_up, paused, seen);
-        if let (Admission::Stopped(Verdict::NotAllowed, why), Some(unlisted)) =
+        if let (Admission::Stopped(verdict @ Verdict::NotAllowed, why), Some(unlisted)) =
             (&mut admission, &self.unlisted)
         {
+            if unlisted.passing {
+                // The sender has to ask again: who knows what the list allows.
+                *verdict = Verdict::Error;
+            }
             *why = format!("the allow-list cannot be used: {unlisted}");
         }
         let (label, handler) = found.unzip();

@@ -6,7 +6,7 @@ use super::{Case, Healer, Program};
 use crate::judge::record::Process;
 use crate::judge::{Ending, Run};
 use crate::sys::files;
-use crate::sys::handler::{self, Exit, Invocation};
+use crate::sys::handler::{self, Exit, Invocation, NotStarted};
 use crate::sys::lock::Lock;
 use crate::wire::holder::Holder;
 
@@ -86,15 +86,17 @@ impl<'a> Healer<'a> {
         });
         let running = match started {
             Ok(running) => running,
-            Err(error) => {
-                let values = [("run_id", run.id.as_str()), ("error", &error.to_string())];
-                self.log.error("run_not_started", &values);
-                return Supervised::failed(
-                    Ending::NotStarted,
-                    Vec::new(),
-                    error.to_string(),
-                    output_from,
-                );
+            Err(NotStarted { error, ran }) => {
+                let error = error.to_string();
+                let values = [("run_id", run.id.as_str()), ("error", &error)];
+                // One that ran for a moment stays counted.
+                let (event, ending) = if ran {
+                    ("run_lost", Ending::Lost)
+                } else {
+                    ("run_not_started", Ending::NotStarted)
+                };
+                self.log.error(event, &values);
+                return Supervised::failed(ending, Vec::new(), error, output_from);
             }
         };
         let session = Process::from(running.session());

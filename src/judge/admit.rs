@@ -11,6 +11,8 @@ pub enum Handler {
     Missing,
     /// There is one that must not be run, and why.
     Unsafe(String),
+    /// It cannot be told, and why: the machine failed.
+    Unknown(String),
     /// There is one that may be run, and what it wants.
     Ready(Stance),
 }
@@ -102,6 +104,7 @@ pub fn admit(
             return Admission::Stopped(Verdict::NoHandler, why);
         }
         Handler::Unsafe(why) => return Admission::Stopped(Verdict::UnsafeHandler, why),
+        Handler::Unknown(why) => return Admission::Stopped(Verdict::Error, why),
         Handler::Ready(stance) => stance,
     };
     let paused = paused(&name);

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::judge::AlertName;
+use crate::sys::unfit::Unfit;
 use crate::sys::{files, handler, viewpoint};
 use crate::wire::directives::{self, Directives};
 use crate::wire::records::hex_digest;
@@ -42,6 +43,8 @@ pub enum Lookup {
     Missing,
     /// Something that must not be run, and why.
     Unsafe(String),
+    /// It cannot be told: the machine failed, like this.
+    Unknown(String),
     /// A handler.
     Ready(Handler),
 }
@@ -58,11 +61,17 @@ const LOGS: [&str; 2] = ["listener", "escalate"];
 
 /// Looks for `<name>.sh`, then for a program `<name>`.
 pub fn find(folder: &Path, name: &AlertName) -> Lookup {
-    if !folder.is_dir() {
-        return Lookup::Unsafe(format!(
-            "no handler folder {}: HEAL_HANDLER_DIR",
-            folder.display()
-        ));
+    match fs::metadata(folder) {
+        Ok(meta) if meta.is_dir() => {}
+        Err(error) if Unfit::met(folder, &error).passing => {
+            return Unfit::met(folder, &error).into();
+        }
+        _ => {
+            return Lookup::Unsafe(format!(
+                "no handler folder {}: HEAL_HANDLER_DIR",
+                folder.display()
+            ));
+        }
     }
     let script = folder.join(format!("{name}.sh"));
     let program = folder.join(name.as_str());
@@ -83,14 +92,24 @@ pub fn find(folder: &Path, name: &AlertName) -> Lookup {
             Ok(_) => {
                 return match inspect(folder, name, &path) {
                     Ok(handler) => Lookup::Ready(handler),
-                    Err(why) => Lookup::Unsafe(why),
+                    Err(unfit) => unfit.into(),
                 };
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Lookup::Unsafe(format!("{}: {error}", path.display())),
+            Err(error) => return Unfit::met(&path, &error).into(),
         }
     }
     Lookup::Missing
+}
+
+impl From<Unfit> for Lookup {
+    fn from(unfit: Unfit) -> Lookup {
+        if unfit.passing {
+            Lookup::Unknown(unfit.into())
+        } else {
+            Lookup::Unsafe(unfit.into())
+        }
+    }
 }
 
 /// What the handler of this name asks for, safe or not; `None` where there is none, or nothing that can be read. For
@@ -126,9 +145,9 @@ pub fn names(folder: &Path) -> io::Result<Vec<AlertName>> {
     Ok(names)
 }
 
-fn inspect(folder: &Path, name: &AlertName, path: &Path) -> Result<Handler, String> {
+fn inspect(folder: &Path, name: &AlertName, path: &Path) -> Result<Handler, Unfit> {
     let (real, bytes) = program(folder, path)?;
-    let at = |why: String| format!("{}: {why}", path.display());
+    let at = |why: String| Unfit::itself(format!("{}: {why}", path.display()));
     let directives = directives::parse(&bytes).map_err(at)?;
     Ok(Handler {
         interpreter: handler::interpreter(&bytes),
@@ -140,18 +159,18 @@ fn inspect(folder: &Path, name: &AlertName, path: &Path) -> Result<Handler, Stri
 }
 
 /// A hook that must not be run makes its handler unsafe: what it changes could not be put right again.
-fn hook(folder: &Path, path: &Path) -> Result<Option<Hook>, String> {
+fn hook(folder: &Path, path: &Path) -> Result<Option<Hook>, Unfit> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
+        Err(error) => return Err(Unfit::met(path, &error)),
         Ok(_) => {}
     }
     let (real, bytes) = program(folder, path)?;
     if directives::parse(&bytes) != Ok(Directives::default()) {
-        return Err(format!(
+        return Err(Unfit::itself(format!(
             "{}: a hook has no directives: they belong into its handler",
             path.display()
-        ));
+        )));
     }
     Ok(Some(Hook {
         interpreter: handler::interpreter(&bytes),
@@ -160,25 +179,26 @@ fn hook(folder: &Path, path: &Path) -> Result<Option<Hook>, String> {
 }
 
 /// The real path and the bytes of an executable that nobody else could have changed.
-fn program(folder: &Path, path: &Path) -> Result<(PathBuf, Vec<u8>), String> {
-    let real = files::trusted(path)?;
-    let home = fs::canonicalize(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let at = |why: &str| format!("{}: {why}", path.display());
+fn program(folder: &Path, path: &Path) -> Result<(PathBuf, Vec<u8>), Unfit> {
+    let real = files::relied_on(path)?;
+    let home = fs::canonicalize(folder).map_err(|error| Unfit::met(folder, &error))?;
+    let at = |why: &str| Unfit::itself(format!("{}: {why}", path.display()));
     if !real.starts_with(&home) {
         return Err(at(&format!(
             "leads out of the handler folder, to {}",
             real.display()
         )));
     }
-    let meta = fs::metadata(&real).map_err(|e| at(&e.to_string()))?;
+    let meta = fs::metadata(&real).map_err(|error| Unfit::met(path, &error))?;
     judge_file(&meta).map_err(|why| at(&why))?;
-    if !viewpoint::may_run(&real) {
-        return Err(at("is not executable: chmod 0755"));
-    }
+    viewpoint::allows(&real, 0o1).map_err(|errno| match Unfit::met(path, &errno.into()) {
+        failed if failed.passing => failed,
+        _ => at("is not executable: chmod 0755"),
+    })?;
+    let unread = |error: io::Error| Unfit::met_when(path, "cannot be read: ", &error);
     // The read below tells for this process's own account.
-    viewpoint::allows(&real, 0o4)
-        .map_err(|errno| at(&format!("cannot be read: {}", io::Error::from(errno))))?;
-    let bytes = fs::read(&real).map_err(|e| at(&format!("cannot be read: {e}")))?;
+    viewpoint::allows(&real, 0o4).map_err(|errno| unread(errno.into()))?;
+    let bytes = fs::read(&real).map_err(unread)?;
     Ok((real, bytes))
 }
 

@@ -226,7 +226,7 @@ pub fn start(attempt: &Attempt<'_>, journal: &Journal) -> io::Result<Running> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
     journal.begin(attempt.event, attempt.number)?;
-    handler::start(&Invocation {
+    let started = handler::start(&Invocation {
         program: Path::new("/bin/sh"),
         interpreter: None,
         args: &[
@@ -245,5 +245,6 @@ pub fn start(attempt: &Attempt<'_>, journal: &Journal) -> io::Result<Running> {
         timeout: attempt.timeout + SLACK,
         grace: GRACE,
         run_id: "",
-    })
+    });
+    Ok(started?)
 }

@@ -12,6 +12,7 @@ use nix::fcntl::OFlag;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access, geteuid};
 
+use crate::sys::unfit::Unfit;
 use crate::sys::{identity, viewpoint};
 
 /// Opens for reading, following no link in the last place.
@@ -97,7 +98,15 @@ pub fn is_there(path: &Path) -> bool {
 /// next step belongs to root or the current account: nobody else can swap that (inode(7), S_ISVTX). Every step is
 /// looked at once, those behind each link too.
 pub fn trusted(path: &Path) -> Result<PathBuf, String> {
-    let at = |error: io::Error| format!("{}: {error}", path.display());
+    relied_on(path).map_err(String::from)
+}
+
+/// The same, where it matters whether the machine failed.
+///
+/// # Errors
+/// Why it is not to be relied on.
+pub fn relied_on(path: &Path) -> Result<PathBuf, Unfit> {
+    let at = |error: io::Error| Unfit::met(path, &error);
     let whole = std::path::absolute(path).map_err(at)?;
     let mut ahead: Vec<PathBuf> = steps(&whole);
     let (mut real, mut links) = (PathBuf::new(), 0);
@@ -109,7 +118,7 @@ pub fn trusted(path: &Path) -> Result<PathBuf, String> {
         let here = real.join(step);
         let meta = std::fs::symlink_metadata(&here).map_err(at)?;
         step_is_trusted(&meta, ahead.is_empty())
-            .map_err(|why| format!("{} {why}", here.display()))?;
+            .map_err(|why| Unfit::itself(format!("{} {why}", here.display())))?;
         if !meta.is_symlink() {
             real = here;
             continue;

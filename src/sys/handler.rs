@@ -88,6 +88,33 @@ pub struct Running {
     run_id: String,
 }
 
+/// Why there is no handler to wait for.
+#[derive(Debug)]
+pub struct NotStarted {
+    /// What failed.
+    pub error: io::Error,
+    /// Whether it ran for a moment before it was ended: it may have done something.
+    pub ran: bool,
+}
+
+impl From<io::Error> for NotStarted {
+    fn from(error: io::Error) -> NotStarted {
+        NotStarted { error, ran: false }
+    }
+}
+
+impl From<Errno> for NotStarted {
+    fn from(errno: Errno) -> NotStarted {
+        io::Error::from(errno).into()
+    }
+}
+
+impl From<NotStarted> for io::Error {
+    fn from(not: NotStarted) -> io::Error {
+        not.error
+    }
+}
+
 /// `/bin/bash` for a file that begins neither with `#!` nor as an ELF program: execve(2) would refuse it. `head` is
 /// the file's first bytes, four at least if it has them.
 pub fn interpreter(head: &[u8]) -> Option<&'static Path> {
@@ -111,9 +138,9 @@ pub fn setup_process() -> io::Result<()> {
 /// # Errors
 /// It does not run: no such program or interpreter, not executable, too large an environment (E2BIG), no memory for
 /// its input, /proc unusable, a NUL byte in a string, a relative path, a descriptor below 3 to hand over.
-pub fn start(invocation: &Invocation<'_>) -> io::Result<Running> {
+pub fn start(invocation: &Invocation<'_>) -> Result<Running, NotStarted> {
     if !invocation.program.is_absolute() {
-        return Err(invalid("the handler's path is not absolute"));
+        return Err(invalid("the handler's path is not absolute").into());
     }
     let (arguments, environment) = strings(invocation)?;
     // Checked first: a handler that cannot be told from a later process could not be supervised.
@@ -172,13 +199,15 @@ pub fn start(invocation: &Invocation<'_>) -> io::Result<Running> {
         }),
         looked => {
             // Not reaped yet, so the number is still its own.
+            let _ = killpg(pid, Signal::SIGKILL);
             let _ = kill(pid, Signal::SIGKILL);
             let _ = waitpid(pid, None);
-            Err(looked.err().unwrap_or_else(|| {
+            let error = looked.err().unwrap_or_else(|| {
                 io::Error::other(
                     "the C library cannot start a handler in a session of its own: glibc 2.26 or musl is needed",
                 )
-            }))
+            });
+            Err(NotStarted { error, ran: true })
         }
     }
 }

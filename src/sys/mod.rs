@@ -37,5 +37,6 @@ pub mod sudo;
 pub mod terminal;
 pub mod token;
 pub mod tool;
+pub mod unfit;
 pub mod units;
 pub mod viewpoint;

@@ -39,10 +39,7 @@ pub fn is_anothers() -> bool {
 /// Whether the viewer may run this file. For this process's own account the kernel is asked (access(2)); for another
 /// one the mode tells (inode(7)), and access control lists are not looked at.
 pub fn may_run(path: &Path) -> bool {
-    if uid() == geteuid().as_raw() {
-        return access(path, AccessFlags::X_OK).is_ok();
-    }
-    std::fs::metadata(path).is_ok_and(|meta| may(&meta, 0o1))
+    allows(path, 0o1).is_ok()
 }
 
 /// Whether the viewer may do this (bits of `rwx`) here. For this process's own account the kernel is asked (access(2));

@@ -5,7 +5,7 @@
 mod attacks;
 mod by_hand;
 mod comes_back;
-mod crash;
+pub mod crash;
 pub mod house;
 mod shelf;
 mod two_sides;
@@ -31,7 +31,7 @@ const KEEP: Keep = Keep {
 };
 
 /// A run id that no other test has, of a run that begins now.
-fn new_run(alertname: &str) -> String {
+pub fn new_run(alertname: &str) -> String {
     run_at(now(), alertname)
 }
 
@@ -131,7 +131,7 @@ fn bash(folder: &Path, script: &str) {
 }
 
 /// The names in a folder, sorted.
-fn names(folder: &Path) -> Vec<String> {
+pub fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

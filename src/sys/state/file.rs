@@ -347,6 +347,14 @@ fn make(path: &Path, content: &[u8]) -> io::Result<()> {
     let made = files::read_write()
         .create_new(true)
         .open(&temporary)
+        .map_err(|error| match error.kind() {
+            // Not to be taken for the file itself, which somebody else may have made meanwhile.
+            io::ErrorKind::AlreadyExists => io::Error::other(format!(
+                "{} was left there and cannot be removed",
+                temporary.display()
+            )),
+            _ => error,
+        })
         .and_then(|mut file| {
             file.write_all(content)?;
             file.sync_all()?;

@@ -25,7 +25,7 @@ const NEW: &str =
     echo newer >conf/made; mkdir conf/made.d; echo newer >conf/made.d/x; chmod 700 conf/sub";
 
 /// The content of every file, and the target of every link, by name.
-fn contents(folder: &Path) -> BTreeMap<PathBuf, String> {
+pub fn contents(folder: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut open = vec![folder.to_owned()];
     while let Some(path) = open.pop() {
@@ -82,15 +82,15 @@ fn at_each_call(killed: impl Fn(&str, u32, bool) -> bool) {
     }
 }
 
-struct Scene {
-    house: House,
-    conf: PathBuf,
-    single: PathBuf,
-    absent: PathBuf,
+pub struct Scene {
+    pub house: House,
+    pub conf: PathBuf,
+    pub single: PathBuf,
+    pub absent: PathBuf,
 }
 
 impl Scene {
-    fn new() -> Scene {
+    pub fn new() -> Scene {
         let house = House::new();
         let place = |name: &str| house.sandbox.path("place").join(name);
         fs::create_dir(house.sandbox.path("place")).unwrap();
@@ -104,27 +104,32 @@ impl Scene {
         }
     }
 
-    fn place(&self) -> PathBuf {
+    pub fn place(&self) -> PathBuf {
         self.house.sandbox.path("place")
     }
 
-    fn old(&self) {
+    pub fn old(&self) {
         bash(&self.place(), &format!("rm -rf *\n{OLD}\necho old >single"));
     }
 
-    fn new_state(&self) {
+    pub fn new_state(&self) {
         bash(
             &self.place(),
             &format!("{NEW}\necho newer >single; echo newer >absent"),
         );
     }
 
-    fn picture(&self) -> [String; 3] {
+    pub fn picture(&self) -> [String; 3] {
         [&self.conf, &self.single, &self.absent].map(|path| picture(path))
     }
 
     /// Every file is as in one of the two states; nothing else is there but a temporary name.
-    fn whole(&self, old: &BTreeMap<PathBuf, String>, new: &BTreeMap<PathBuf, String>, at: &str) {
+    pub fn whole(
+        &self,
+        old: &BTreeMap<PathBuf, String>,
+        new: &BTreeMap<PathBuf, String>,
+        at: &str,
+    ) {
         for (path, text) in contents(&self.place()) {
             let name = path.file_name().unwrap().to_str().unwrap();
             let known = old.get(&path) == Some(&text) || new.get(&path) == Some(&text);
