@@ -1,7 +1,7 @@
 //! How a run ended, and what became of what it had changed.
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ending {
     /// The handler exited with this code.
     Exit(i32),
@@ -28,7 +28,7 @@ impl Ending {
 }
 
 /// What became of what a run had changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Rollback {
     /// Nothing was to be put back.
     #[default]

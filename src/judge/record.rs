@@ -7,7 +7,7 @@ use super::ending::{Ending, Rollback};
 use super::time::Time;
 
 /// The memory of one alert. The default is an alert never seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Record {
     /// The alertname, for people; the record is found by its key.
     pub alertname: String,
@@ -52,7 +52,7 @@ pub struct Record {
 }
 
 /// A run that ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
     /// Its id.
     pub run_id: String,
@@ -96,7 +96,7 @@ impl Record {
 }
 
 /// One stretch of firing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Episode {
     /// The latest start the sender gave for it, by the sender's clock.
     pub starts_at: Time,
@@ -105,7 +105,7 @@ pub struct Episode {
 }
 
 /// A breaker that is open, or half-open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Breaker {
     /// What opened it.
     pub reason: Reason,
@@ -175,7 +175,7 @@ impl Reason {
 }
 
 /// A run that has been counted and whose end is not known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
     /// Its id, unique on this host.
     pub id: String,
@@ -192,7 +192,7 @@ pub struct Run {
 }
 
 /// A process by number and start, so that a reused number is not mistaken for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Process {
     /// Process id.
     pub pid: i32,
@@ -201,7 +201,7 @@ pub struct Process {
 }
 
 /// A page: the beginning or the end of telling a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Page {
     /// When it was decided.
     pub at: Time,
@@ -210,7 +210,7 @@ pub struct Page {
 }
 
 /// What a page says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PageKind {
     /// A person is needed.
     Trigger(Reason),
@@ -225,7 +225,7 @@ pub trait Owes {
 }
 
 /// The host's memory: the runs of every alert together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Host {
     /// When the runs within the window were reserved, oldest first.
     pub runs: Vec<Time>,
