@@ -96,10 +96,14 @@ pub fn in_passing(config: &Config, log: &mut Log, signals: &mut Signals) {
     if !Spool::made(&config.state_dir) {
         let _ = Spool::open(&config.state_dir);
     }
-    let mut store = Store::open(&config.state_dir);
-    let mut struck = |name: &EventName, key: &str| match &mut store {
-        Ok(store) => paging::strike(store, name, key),
-        Err(error) => Err(error.to_string()),
+    // Opened for the first page alone: as a rule there is none.
+    let mut store = None;
+    let mut struck = |name: &EventName, key: &str| {
+        let store = store.get_or_insert_with(|| Store::open(&config.state_dir));
+        match store {
+            Ok(store) => paging::strike(store, name, key),
+            Err(error) => Err(error.to_string()),
+        }
     };
     let bound = &Bound::CONNECTION;
     let _ = deliver(config, log, signals, &clock::now, bound, &mut struck);

@@ -299,7 +299,7 @@ fn handler_for(
             }
             (handler, without)
         }
-        Lookup::Unsafe(why) => (nothing, Some(why)),
+        Lookup::Unsafe(why) | Lookup::Unknown(why) => (nothing, Some(why)),
         Lookup::Missing => (
             nothing,
             Some(format!("there is no handler for {name} any more")),

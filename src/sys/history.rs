@@ -14,6 +14,9 @@ use crate::wire::history::{self, Event};
 pub mod following;
 pub mod reading;
 
+/// How much of the end is read at first: most lines are far shorter.
+const SHORT: usize = 2048;
+
 /// How much of the end is read to find the last line. Lines are shorter: every text in them is bounded.
 const TAIL: u64 = 64 * 1024;
 
@@ -51,10 +54,7 @@ impl History {
         let (glue, prev) = if length == 0 {
             ("", last_before_rotation(&head))
         } else {
-            let size = length.min(TAIL);
-            let mut tail = vec![0; usize::try_from(size).unwrap_or(0)];
-            file.read_exact_at(&mut tail, length - size)?;
-            history::after(&tail)
+            after_the_end(&file, length)?
         };
         let line = history::line(clock::now(), event, &prev)?;
         let written = (&file).write(format!("{glue}{line}").as_bytes())?;
@@ -69,6 +69,22 @@ impl History {
         }
         named
     }
+}
+
+/// What the next line begins with and names, by the last line of a file of this length.
+fn after_the_end(file: &File, length: u64) -> io::Result<(&'static str, String)> {
+    let mut short = [0; SHORT];
+    let most = length.min(SHORT as u64);
+    let end = short.get_mut(..usize::try_from(most).unwrap_or(0));
+    let end = end.unwrap_or_default();
+    file.read_exact_at(end, length - most)?;
+    if most == length || history::holds_the_last_line(end) {
+        return Ok(history::after(end));
+    }
+    let most = length.min(TAIL);
+    let mut long = vec![0; usize::try_from(most).unwrap_or(0)];
+    file.read_exact_at(&mut long, length - most)?;
+    Ok(history::after(&long))
 }
 
 fn last_before_rotation(head: &File) -> String {

@@ -2,6 +2,7 @@
 //! that flock(1) uses, so an operator or a cron job who holds it blocks healing. The handler inherits the
 //! open file, so the lock outlives a killed supervisor; whoever supervises releases it explicitly.
 
+use std::cell::Cell;
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -32,6 +33,8 @@ pub struct Lock {
     /// The file that names the holder: the instance's, or the alertname's.
     path: PathBuf,
     left_by: Option<Holder>,
+    /// How long the holder's line in the file is.
+    noted: Cell<u64>,
 }
 
 /// What trying brought.
@@ -114,12 +117,14 @@ pub fn attempt(folder: &Path, name: &AlertName, scope: &Scope) -> io::Result<Tri
 
 impl Lock {
     fn new(name: File, instance: Option<File>, path: PathBuf) -> Lock {
-        let left_by = read_holder(instance.as_ref().unwrap_or(&name));
+        let own = instance.as_ref().unwrap_or(&name);
+        let (left_by, noted) = (read_holder(own), Cell::new(files::length(own)));
         Lock {
             name,
             instance,
             path,
             left_by,
+            noted,
         }
     }
 
@@ -143,7 +148,10 @@ impl Lock {
     /// Writes down who holds it; best effort.
     pub fn name_holder(&self, holder: &Holder) {
         if let Ok(line) = holder.to_line() {
-            let _ = self.own().set_len(0);
+            let length = line.len() as u64;
+            if length < self.noted.replace(length) {
+                let _ = self.own().set_len(0);
+            }
             let _ = self.own().write_all_at(line.as_bytes(), 0);
         }
     }

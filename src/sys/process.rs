@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -42,7 +42,12 @@ impl ProcessId {
     /// # Errors
     /// /proc cannot tell: not mounted, or no descriptor is free.
     pub fn own() -> io::Result<ProcessId> {
-        ProcessId::of(getpid().as_raw())
+        static OWN: OnceLock<ProcessId> = OnceLock::new();
+        if let Some(own) = OWN.get() {
+            return Ok(*own);
+        }
+        let own = ProcessId::of(getpid().as_raw())?;
+        Ok(*OWN.get_or_init(|| own))
     }
 
     /// Whether this very process still runs: a zombie does not, a stopped one does. Where /proc fails to tell, a

@@ -139,6 +139,12 @@ pub fn digest(line: &[u8]) -> String {
     hex_digest(line.strip_suffix(b"\n").unwrap_or(line))
 }
 
+/// Whether the last line is in this end of the file as a whole.
+pub fn holds_the_last_line(tail: &[u8]) -> bool {
+    let whole = tail.strip_suffix(b"\n").unwrap_or(tail);
+    whole.contains(&b'\n')
+}
+
 /// What the next line has to begin with and to name, given the end of the file. A last line without
 /// its newline was cut: it is ended, and stays in the chain as what it is.
 pub fn after(tail: &[u8]) -> (&'static str, String) {
