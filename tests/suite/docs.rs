@@ -29,6 +29,7 @@ pub const PAGES: &[&str] = &[
     "operations.md",
     "performance.md",
     "predecessor.md",
+    "proof.md",
     "rollback.md",
     "runbook.md",
     "security.md",
