@@ -33,7 +33,9 @@ impl Scope {
     ) -> Result<Scope, &'static str> {
         if let Some(instance) = &instance {
             let blank = |c: char| c.is_whitespace() || c.is_control();
-            if instance.is_empty() || instance.starts_with('#') || instance.contains(blank) {
+            // A list may begin with a byte order mark, which is no part of its first entry.
+            let other = instance.starts_with(['#', '\u{feff}']);
+            if instance.is_empty() || other || instance.contains(blank) {
                 return Err("an instance is a name or an address, with or without a port");
             }
             if instance.len() > Scope::LONGEST {
@@ -298,7 +300,17 @@ mod tests {
     fn an_instance_that_no_alert_could_have_is_refused() {
         let long = "x".repeat(257);
         for bad in [
-            "", " ", "a b", "#x", "a\nb", "-x", ":9100", "[fd00::8", "[x]", &long,
+            "",
+            " ",
+            "a b",
+            "#x",
+            "\u{feff}x",
+            "a\nb",
+            "-x",
+            ":9100",
+            "[fd00::8",
+            "[x]",
+            &long,
         ] {
             assert!(Scope::new(None, Some(bad.to_owned())).is_err(), "{bad:?}");
         }

@@ -87,7 +87,7 @@ pub fn load_file() -> Result<Config, Vec<String>> {
 }
 
 /// The configuration as [`load`] would find it, looked at whatever is wrong with it, and before anybody's
-/// [`viewpoint`](crate::sys::viewpoint) was taken: whether its file can be trusted is for later.
+/// [`viewpoint`] was taken: whether its file can be trusted is for later.
 #[derive(Debug)]
 pub struct Surveyed {
     /// The file.

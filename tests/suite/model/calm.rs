@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use self_heal::judge::Ending;
 
-use super::Machine;
 use super::steps::Act;
 use super::world::{Step, World};
+use super::{Machine, Rare};
 
 /// How many ticks it takes at most, by the state it begins with; `None` while it is looked at.
 pub type Known = Arc<Mutex<HashMap<World, Option<u8>>>>;
@@ -49,7 +49,10 @@ impl Machine {
 
     /// Whether whoever was told hears of the end of an alert that is over.
     pub fn is_told_of_the_end(&self, world: &World) -> bool {
-        let over = world.alerts.iter().all(|alert| alert.latest.ends.is_some());
+        // With the senders' clock set back, an end that lies before the start that is known is taken for an old one until
+        // that clock has come there again: whoever was told stays told.
+        let known = world.set_back > 0 || !self.rare.contains(&Rare::ClockBack);
+        let over = known && world.alerts.iter().all(|alert| alert.latest.ends.is_some());
         if !self.is_quiet(world) || world.alerts.len() > 1 || !over {
             return true;
         }

@@ -238,6 +238,10 @@ impl Machine {
             Act::Tick => {
                 world.grow(1);
                 world.pass(self.reach());
+                for alert in &mut world.alerts {
+                    // What an earlier episode's sender has to say comes within the tick, or waits to be served.
+                    alert.before = None;
+                }
             }
             Act::ClockBack => {
                 world.mischief -= 1;

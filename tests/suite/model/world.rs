@@ -251,7 +251,8 @@ impl World {
 
     /// Tells nothing apart that no rule tells apart: the same for what is to come is the same state.
     pub fn settle_down(&mut self, reach: Reach, most: u32) {
-        let back = i64::from(self.set_back.min(self.mischief)) * super::BACK;
+        // A decision may be made for a moment that is a tick past.
+        let back = i64::from(self.set_back.min(self.mischief)) * super::BACK + 1;
         for number in 0..self.alerts.len() {
             self.forget(number, reach, most, back);
         }

@@ -93,7 +93,7 @@ pub(super) fn kept<T: Kept + Debug>(value: &T) {
         );
         copy[at] ^= 1;
     }
-    assert_eq!(records::decode::<T>(&vec![0; 64]), Copy::Blank);
+    assert_eq!(records::decode::<T>(&[0; 64]), Copy::Blank);
 }
 
 /// Every rule has an answer to it, and what the answer leaves can be kept.

@@ -35,7 +35,7 @@ fn wild(first: u8, sorts: u8) -> Vec<Vec<u8>> {
     for sort in first..sorts {
         for seed in 0..6_u64 {
             let mut chance = Chance::new(1000 * u64::from(sort) + seed);
-            let bytes = (0..400).map(|_| chance.next() as u8);
+            let bytes = (0..400).map(|_| chance.draw() as u8);
             found.push([sort].into_iter().chain(bytes).collect());
         }
     }
