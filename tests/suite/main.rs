@@ -32,6 +32,7 @@ mod faults;
 mod fronts;
 mod guarding;
 mod handlers;
+mod hostile;
 mod manual;
 mod metrics;
 mod migration;

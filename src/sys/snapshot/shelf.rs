@@ -3,7 +3,7 @@
 //! Whoever works on a snapshot holds its folder's lock (flock(2)). It refuses a shelf on which somebody else could swap what
 //! stands there, and touches nothing that the acting side did not put there itself.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -104,7 +104,15 @@ impl Shelf {
             }
             let lock = files::read_only().open(&folder).map_err(failed)?;
             // Between the two steps, somebody who cleans up may have taken it for a dead one's.
-            if lock.try_lock().is_ok() && files::still_at(&lock, &folder).map_err(failed)? {
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => {
+                    let _ = fs::remove_dir(&folder);
+                    return Err(failed(error));
+                }
+            }
+            if files::still_at(&lock, &folder).map_err(failed)? {
                 for name in [FILES, FOLDERS] {
                     files::make_folder(&folder.join(name), 0o700).map_err(failed)?;
                 }
