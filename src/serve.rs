@@ -211,6 +211,10 @@ impl Session {
                 let why = "the configuration is wrong; nothing is run";
                 return Some(Refusal::new(Status::ServiceUnavailable503, why));
             }
+            if let Peer::Unsaid(_) = self.peer {
+                let why = "the kernel does not say who asks (HEAL_ALLOW_PEERS)";
+                return Some(Refusal::new(Status::ServiceUnavailable503, why));
+            }
             return refuse("this address may not ask (HEAL_ALLOW_PEERS)");
         }
         let users = self.access.users.as_ref()?;

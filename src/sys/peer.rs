@@ -23,6 +23,8 @@ pub enum Peer {
     Declared(IpAddr),
     /// It cannot be told, and why.
     Unknown(String),
+    /// The kernel had no memory to say it: the same question may be answered the next time.
+    Unsaid(String),
 }
 
 /// Whether that peer may talk to us: this machine always, others if an entry holds them, the unknown never.
@@ -31,7 +33,7 @@ pub fn permitted(peer: &Peer, allowed: &[Net]) -> bool {
         Peer::Local => return true,
         Peer::Inet(addr) => addr.ip(),
         Peer::Declared(addr) => *addr,
-        Peer::Unknown(_) => return false,
+        Peer::Unknown(_) | Peer::Unsaid(_) => return false,
     };
     addr.to_canonical().is_loopback() || allowed.iter().any(|net| net.contains(addr))
 }
@@ -42,7 +44,7 @@ impl fmt::Display for Peer {
             Peer::Local => f.write_str("local"),
             Peer::Inet(addr) => addr.fmt(f),
             Peer::Declared(addr) => addr.fmt(f),
-            Peer::Unknown(why) => write!(f, "unknown ({why})"),
+            Peer::Unknown(why) | Peer::Unsaid(why) => write!(f, "unknown ({why})"),
         }
     }
 }
@@ -55,17 +57,25 @@ pub(super) fn of(
     let family = match getsockname::<SockaddrStorage>(input.as_raw_fd()) {
         Ok(own) => own.family(),
         Err(Errno::ENOTSOCK) => return declared(environment).unwrap_or(Peer::Local),
-        Err(errno) => return Peer::Unknown(format!("getsockname: {errno}")),
+        Err(errno) => return unasked("getsockname", errno),
     };
     match family {
         Some(AddressFamily::Inet | AddressFamily::Inet6) => match address(input, Side::Theirs) {
             Ok(addr) => Peer::Inet(addr),
             // ENOTCONN: the client reset the connection before we looked.
-            Err(errno) => Peer::Unknown(format!("getpeername: {errno}")),
+            Err(errno) => unasked("getpeername", errno),
         },
         Some(AddressFamily::Unix) => declared(environment).unwrap_or(Peer::Local),
         other => declared(environment)
             .unwrap_or_else(|| Peer::Unknown(format!("a socket of family {other:?}"))),
+    }
+}
+
+fn unasked(call: &str, errno: Errno) -> Peer {
+    let why = format!("{call}: {errno}");
+    match errno {
+        Errno::ENOBUFS | Errno::ENOMEM => Peer::Unsaid(why),
+        _ => Peer::Unknown(why),
     }
 }
 

@@ -262,20 +262,18 @@ impl Spool {
 
     fn header(&self, name: &EventName, place: Place) -> io::Result<Found> {
         let path = self.folder(place).join(name.to_string());
-        let file = match files::read_write().open(&path) {
+        // Asked twice: a page is put aside for what stays wrong, not for what passes.
+        let opened = files::read_write()
+            .open(&path)
+            .or_else(|error| match is_its_own(&error) {
+                true => files::read_write().open(&path),
+                false => Err(error),
+            });
+        let file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Gone),
-            // The file's own fault, not the machine's: a descriptor too many is no reason to put a page aside.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Ok(Found::Damaged);
-            }
-            Err(error)
-                if FAULTS
-                    .iter()
-                    .any(|fault| error.raw_os_error() == Some(*fault as i32)) =>
-            {
-                return Ok(Found::Damaged);
-            }
+            // A descriptor too many is no reason to put a page aside.
+            Err(error) if is_its_own(&error) => return Ok(Found::Damaged),
             Err(error) => return Err(error),
         };
         if !file.metadata()?.is_file() {
@@ -292,6 +290,12 @@ impl Spool {
     fn folder(&self, place: Place) -> PathBuf {
         self.folder.join(place.as_str())
     }
+}
+
+/// Whether an error is the file's own fault, not the machine's.
+fn is_its_own(error: &io::Error) -> bool {
+    let fault = |fault: &Errno| error.raw_os_error() == Some(*fault as i32);
+    error.kind() == io::ErrorKind::PermissionDenied || FAULTS.iter().any(fault)
 }
 
 enum Found {

@@ -972,7 +972,8 @@ fn the_ten_packages_are_documented_with_what_they_pull_in() {
             .split_once("dependencies = [")
             .map_or("", |(_, rest)| rest.split(']').next().unwrap());
         for name in direct.split('"').skip(1).step_by(2) {
-            let elsewhere = ["windows-link", "windows-sys", "cfg_aliases", "autocfg"].contains(&name)
+            let elsewhere = ["windows-link", "windows-sys", "cfg_aliases", "autocfg"]
+                .contains(&name)
                 || rows.iter().any(|row| word(&row[0]) == name);
             assert!(elsewhere || pulls.contains(&name), "{}: {name}", row[0]);
         }

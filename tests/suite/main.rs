@@ -35,6 +35,7 @@ mod fronts;
 mod fuzzed;
 mod guarding;
 mod handlers;
+mod hostile;
 mod linting;
 mod manual;
 mod metrics;

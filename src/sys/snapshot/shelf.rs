@@ -105,7 +105,15 @@ impl Shelf {
             }
             let lock = files::read_only().open(&folder).map_err(failed)?;
             // Between the two steps, somebody who cleans up may have taken it for a dead one's.
-            if lock.try_lock().is_ok() && files::still_at(&lock, &folder).map_err(failed)? {
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => {
+                    let _ = fs::remove_dir(&folder);
+                    return Err(failed(error));
+                }
+            }
+            if files::still_at(&lock, &folder).map_err(failed)? {
                 for name in [FILES, FOLDERS] {
                     files::make_folder(&folder.join(name), 0o700).map_err(failed)?;
                 }

@@ -2,7 +2,8 @@
 //! ones that its manual page has and that something at run time can bring about.
 
 /// Call, errors. What is not here cannot fail in a process that was written right (getpid(2), umask(2),
-/// rt_sigprocmask(2)), or only in ways that strace cannot stage: a close(2) that fails has closed all the same.
+/// rt_sigprocmask(2)), or only in ways that strace cannot stage: a close(2) that fails has closed all the same, and a child is there until it
+/// is waited for.
 const ERRORS: [(&[&str], &[&str]); 19] = [
     (
         &[
@@ -47,7 +48,7 @@ const ERRORS: [(&[&str], &[&str]); 19] = [
     (&["flock"], &["ENOLCK", "EINTR"]),
     (&["poll", "ppoll"], &["ENOMEM", "EINTR"]),
     (&["clone", "clone3", "vfork", "fork"], &["EAGAIN", "ENOMEM"]),
-    (&["wait4", "waitid"], &["ECHILD", "EINTR"]),
+    (&["wait4", "waitid"], &["EINTR"]),
     (
         &[
             "memfd_create",

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use super::*;
 use crate::stage::{Gate, alive, run};
 use crate::support::until;
+use crate::tracing::{Fault, behind, strace, strace_with};
 
 /// Every call by which a process changes the spool, or what another one may find of it.
 const CALLS: [&str; 17] = [
@@ -33,26 +34,13 @@ const CALLS: [&str; 17] = [
     "wait4",
 ];
 
-/// A command by way of strace(1), which follows its threads if it has any.
-fn traced(options: &[&str], threads: bool, command: &Command) -> Command {
-    let mut strace = Command::new("strace");
-    strace.args(threads.then_some("-f")).args(options);
-    strace.arg(command.get_program()).args(command.get_args());
-    strace.env_clear().stdin(Stdio::null());
-    for (name, value) in command.get_envs() {
-        strace.env(name, value.unwrap());
-    }
-    strace
-}
-
 /// The points at which a command can be killed: each of these calls, and which one of its kind it is. A file that is
 /// only read is opened without consequences.
 fn points(trace: &Path, threads: bool, command: &Command) -> Vec<(&'static str, usize)> {
-    let shown = trace.display().to_string();
     // A name that strace(1) does not know on this machine is passed over with `?`.
     let calls = CALLS.map(|call| format!("?{call}")).join(",");
-    let options = ["-o", &shown, "-e", &format!("trace={calls}")];
-    let output = traced(&options, threads, command).output().unwrap();
+    let words = followed(strace(trace, Some(&calls)), threads);
+    let output = behind(&words, command).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = fs::read_to_string(trace).unwrap();
     let of = |line: &str| match threads {
@@ -81,12 +69,16 @@ fn points(trace: &Path, threads: bool, command: &Command) -> Vec<(&'static str, 
     points
 }
 
+/// strace(1) follows the threads, if there are any.
+fn followed(mut words: Vec<String>, threads: bool) -> Vec<String> {
+    words.extend(threads.then(|| "-f".to_owned()));
+    words
+}
+
 /// Runs a command and kills it just before the nth of these calls. Whether that came to pass.
-fn killed_before((call, nth): (&str, usize), threads: bool, command: &Command) -> bool {
-    let trace = format!("trace={call}");
-    let inject = format!("inject={call}:signal=KILL:when={nth}");
-    let options = ["-o", "/dev/null", "-e", &trace, "-e", &inject];
-    let output = traced(&options, threads, command).output().unwrap();
+fn killed_before(point: (&str, usize), threads: bool, command: &Command) -> bool {
+    let words = strace_with(Path::new("/dev/null"), point, Fault::Kill);
+    let output = behind(&followed(words, threads), command).output().unwrap();
     output.status.signal() == Some(9) || output.status.code() == Some(128 + 9)
 }
 
