@@ -90,12 +90,13 @@ impl<'a> Healer<'a> {
                 let error = error.to_string();
                 let values = [("run_id", run.id.as_str()), ("error", &error)];
                 // One that ran for a moment stays counted.
-                let (event, ending) = if ran {
-                    ("run_lost", Ending::Lost)
+                let ending = if ran {
+                    self.log.error("run_lost", &values);
+                    Ending::Lost
                 } else {
-                    ("run_not_started", Ending::NotStarted)
+                    self.log.error("run_not_started", &values);
+                    Ending::NotStarted
                 };
-                self.log.error(event, &values);
                 return Supervised::failed(ending, Vec::new(), error, output_from);
             }
         };

@@ -6,13 +6,14 @@
 use std::fs;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use crate::support::{Sandbox, feed};
 use crate::tracing::{Call, Fault, behind, calls, came_to_pass, strace, strace_with};
 
 mod errors;
+mod found;
 mod guard;
 mod scenes;
 mod sound;
@@ -171,47 +172,70 @@ impl Tally {
 
 /// Goes through a scene.
 fn over(scene: &Scene) {
-    let sandbox = Sandbox::new();
-    fs::create_dir(sandbox.path("seen")).unwrap();
-    fs::create_dir(sandbox.path("place")).unwrap();
-    sandbox.recorder();
-    (scene.prepare)(&sandbox);
-    let saved = sandbox.path("saved");
-    for name in CHANGED {
-        copy(&sandbox.path(name), &saved.join(name));
-    }
-    let trace = sandbox.path("trace");
-    let output = act(scene, &sandbox, &strace(&trace, None));
-    let text = fs::read_to_string(&trace).unwrap();
-    (scene.look)(&sandbox, &output, None);
-    let mut found = calls(&text);
-    if !scene.from_the_start {
-        // What comes before the configuration is read is the same for every request.
-        let first = found
-            .iter()
-            .position(|call| call.line.contains("/self-heal.conf"));
-        found.drain(..first.unwrap());
-    }
-    Tally::go(scene.name, &found, &mut |call, fault| {
-        for name in CHANGED {
-            remove(&sandbox.path(name));
-            copy(&saved.join(name), &sandbox.path(name));
-        }
-        let words = strace_with(&trace, (&call.name, call.nth), fault);
-        let output = act(scene, &sandbox, &words);
-        let text = fs::read_to_string(&trace).unwrap();
-        sound::mended(&sandbox, fault);
-        (scene.look)(&sandbox, &output, Some(fault));
-        came_to_pass(&text, fault)
+    let stage = Stage::new(scene);
+    Tally::go(scene.name, &stage.calls, &mut |call, fault| {
+        stage.strike(call, fault)
     });
 }
 
-fn act(scene: &Scene, sandbox: &Sandbox, words: &[String]) -> Output {
-    let (command, input) = (scene.act)(sandbox);
-    // What spins for ever is ended, and counts as wrong.
-    let mut all: Vec<String> = ["prlimit", "--cpu=10:20"].map(str::to_owned).to_vec();
-    all.extend_from_slice(words);
-    feed(behind(&all, &command), &input)
+/// A scene in a sandbox, as it is before each fault.
+struct Stage<'a> {
+    scene: &'a Scene,
+    sandbox: Sandbox,
+    trace: PathBuf,
+    /// What the process calls where nothing strikes.
+    calls: Vec<Call>,
+}
+
+impl Stage<'_> {
+    fn new(scene: &Scene) -> Stage<'_> {
+        let sandbox = Sandbox::new();
+        fs::create_dir(sandbox.path("seen")).unwrap();
+        fs::create_dir(sandbox.path("place")).unwrap();
+        sandbox.recorder();
+        (scene.prepare)(&sandbox);
+        for name in CHANGED {
+            copy(&sandbox.path(name), &sandbox.path("saved").join(name));
+        }
+        let mut stage = Stage {
+            trace: sandbox.path("trace"),
+            scene,
+            sandbox,
+            calls: Vec::new(),
+        };
+        let output = stage.act(&strace(&stage.trace, None));
+        stage.calls = calls(&fs::read_to_string(&stage.trace).unwrap());
+        (scene.look)(&stage.sandbox, &output, None);
+        if !scene.from_the_start {
+            // What comes before the configuration is read is the same for every request.
+            let read = |call: &Call| call.line.contains("/self-heal.conf");
+            let first = stage.calls.iter().position(read).unwrap();
+            stage.calls.drain(..first);
+        }
+        stage
+    }
+
+    /// Everything as before, the process with a fault, and the look at what came of it. Whether the fault came to pass.
+    fn strike(&self, call: &Call, fault: Fault) -> bool {
+        let saved = self.sandbox.path("saved");
+        for name in CHANGED {
+            remove(&self.sandbox.path(name));
+            copy(&saved.join(name), &self.sandbox.path(name));
+        }
+        let output = self.act(&strace_with(&self.trace, (&call.name, call.nth), fault));
+        let text = fs::read_to_string(&self.trace).unwrap();
+        sound::mended(&self.sandbox, fault);
+        (self.scene.look)(&self.sandbox, &output, Some(fault));
+        came_to_pass(&text, fault)
+    }
+
+    fn act(&self, words: &[String]) -> Output {
+        let (command, input) = (self.scene.act)(&self.sandbox);
+        // What spins for ever is ended, and counts as wrong.
+        let mut all = ["prlimit", "--cpu=10:20"].map(str::to_owned).to_vec();
+        all.extend_from_slice(words);
+        feed(behind(&all, &command), &input)
+    }
 }
 
 fn remove(path: &Path) {
