@@ -54,7 +54,8 @@ check_scripts() {
   while IFS= read -r -d '' script; do
     check "shell: ${script#"$top"/} parses" bash -n "$script"
     check "shell: ${script#"$top"/} passes shellcheck" shellcheck -s bash "$script"
-    if [[ $script != "$top"/tests/* ]]; then check "shell: ${script#"$top"/} is executable" test -x "$script"; fi
+    # What another shell reads is not run: completions, and what the tests have.
+    if [[ $script != "$top"/tests/* && $script != *.bash ]]; then check "shell: ${script#"$top"/} is executable" test -x "$script"; fi
   done < <(find "$deploy" "$top/handlers" "$top/tests" -type f \
     \( -name '*.sh' -o -name '*.bash' -o -name '*.restored' -o -path '*/handlers/escalate/*' \) -print0 | sort -z)
 }
@@ -487,7 +488,7 @@ held open, turn 2' "$(zcat -f "$work/rotate/log/NginxDown.log.2.gz")"
 # The sample names every key the program knows, with its default, and no other.
 sample_configuration() {
   local known sample
-  known=$(grep -rhE -A1 '^ *name: "HEAL_[A-Z_]+",' "$top/src/wire" |
+  known=$(grep -rhE -A1 '^ *name: "HEAL_[A-Z_]+",' "$top/src/wire/config" |
     sed -nE 's/^ *(name|default): "(.*)",/\2/p' | paste -d= - - | sort)
   [[ -n $known ]]
   sample=$(sed -n 's/^#\(HEAL_[A-Z_]*=\)/\1/p' "$deploy/self-heal.conf" | sort)
