@@ -67,13 +67,15 @@ pub fn check(others: &Files) -> Result<Report, String> {
     let mut desk = Desk::new(surveyed);
     configuration::look(&mut desk);
     account::look(&mut desk, telling.as_deref());
+    let owner = telling.as_deref();
     folders::look(&mut desk);
-    let (handlers, names) = handlers::look(&mut desk);
-    allowlist::look(&mut desk, &names);
+    let found = by_owner(&mut desk, owner, handlers::look);
+    let (handlers, names) = found.unwrap_or_default();
+    by_owner(&mut desk, owner, |desk| allowlist::look(desk, &names));
     sudo::look(&mut desk, &handlers);
     units::look(&mut desk, &handlers);
-    escalators::look(&mut desk);
-    state::look(&mut desk);
+    by_owner(&mut desk, owner, escalators::look);
+    by_owner(&mut desk, owner, state::look);
     outside::look(&mut desk);
     if alertmanager.is_some() || !rules.is_empty() {
         let found = lint(
@@ -90,6 +92,25 @@ pub fn check(others: &Files) -> Result<Report, String> {
         }
     }
     Ok(desk.report)
+}
+
+/// Looks with that account's rights over files and no more, for root too: whoever owns these folders may have put links
+/// there. Nothing, if that cannot be done, which is said.
+fn by_owner<T>(
+    desk: &mut Desk,
+    owner: Option<&Path>,
+    look: impl FnOnce(&mut Desk) -> T,
+) -> Option<T> {
+    let Some(owner) = owner else {
+        return Some(look(desk));
+    };
+    match identity::as_owner_of(owner, || look(desk)) {
+        Ok(found) => Some(found),
+        Err(why) => {
+            desk.unseen(owner.display().to_string(), why);
+            None
+        }
+    }
 }
 
 /// What the lints find in these files, beside the handlers here.

@@ -161,7 +161,7 @@ impl Desk {
             Ok(_) => {
                 self.gate(Gate::stopped(
                     "method",
-                    "asks for a page: no alert is in it",
+                    "is no notification: there is no alert in it",
                 ));
                 None
             }

@@ -8,6 +8,7 @@ use crate::heal::by_hand::{Came, Wanted};
 use crate::heal::{Asked, Healer};
 use crate::judge::run_id::{self, RunId};
 use crate::judge::{AlertName, AllowList, Record};
+use crate::serve::NOT_AS_ROOT;
 use crate::sys::catalog::{self, Handler, Lookup};
 use crate::sys::history::History;
 use crate::sys::process::ProcessId;
@@ -76,6 +77,9 @@ pub fn restore(run: &str) -> Result<Said, Refused> {
     })?;
     let mut signals = prepare().map_err(Refused::Failed)?;
     let desk = Desk::open()?;
+    if identity::is_root() && !desk.config.allow_root {
+        return Err(Refused::Misused(NOT_AS_ROOT.to_owned()));
+    }
     let mut said = Said::default();
     if let Some(no) = unfit(&desk.config, run, &id)? {
         said.line(&no);

@@ -12,7 +12,7 @@ use crate::paging::alive;
 use crate::sys::process::ProcessId;
 use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
-use crate::sys::{catalog, clock, files, identity, settings};
+use crate::sys::{catalog, clock, escalator, files, identity, settings};
 use crate::wire::config::Config;
 use crate::wire::paint::Paint;
 use crate::wire::status::{Line, Pages, Status, Storm};
@@ -31,7 +31,12 @@ pub enum Form {
 /// # Errors
 /// The configuration is wrong; what is on record cannot be read, or not by this account.
 pub fn status(form: Form) -> Result<String, Refused> {
-    let config = settings::load().map_err(|found| Refused::Misused(found.join("; ")))?;
+    let config =
+        settings::load_for_operator().map_err(|found| Refused::Misused(found.join("; ")))?;
+    // Whoever owns the folder may have put links there.
+    if files::is_there(&config.state_dir) {
+        identity::become_owner_of(&config.state_dir).map_err(Refused::Failed)?;
+    }
     let status = gather(&config, clock::now()).map_err(|error| refused(&config, &error))?;
     match form {
         Form::Text(paint) => Ok(status.render(paint)),
@@ -63,6 +68,23 @@ fn gather(config: &Config, now: Time) -> Result<Status, StateError> {
     damaged.sort();
     let host = store.host()?;
     let mut problems = Vec::new();
+    if !files::is_there(&config.state_dir) {
+        let folder = config.state_dir.display();
+        problems.push(format!(
+            "HEAL_STATE_DIR: {folder} is not there: no request has ever come, or the name is wrong"
+        ));
+    }
+    let told = escalator::known(&config.escalate_dir, &config.state_dir);
+    let told = told.is_ok_and(|found| !found.names().is_empty());
+    if !told && alerts.iter().any(|line: &Line| line.paged.is_some()) {
+        let folder = config.escalate_dir.display();
+        problems.push(format!(
+            "HEAL_ESCALATE_DIR: {folder} has no escalator: nobody is told of what is open"
+        ));
+        for line in &mut alerts {
+            line.paged = None;
+        }
+    }
     let waiting = deliver::waiting(config).unwrap_or_else(|why| {
         problems.push(why);
         Default::default()

@@ -198,7 +198,7 @@ fn program(folder: &Path, path: &Path) -> Result<(PathBuf, Vec<u8>), Unfit> {
     let unread = |error: io::Error| Unfit::met_when(path, "cannot be read: ", &error);
     // The read below tells for this process's own account.
     viewpoint::allows(&real, 0o4).map_err(|errno| unread(errno.into()))?;
-    let bytes = fs::read(&real).map_err(unread)?;
+    let bytes = files::read_bytes(&real, LARGEST).map_err(unread)?;
     Ok((real, bytes))
 }
 

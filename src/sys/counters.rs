@@ -13,6 +13,9 @@ use crate::wire::counters::Counters;
 /// The file of what belongs to no handler; no alertname can be this.
 pub const HOST: &str = "-";
 
+/// More is none of ours: a few dozen words and numbers.
+const LARGEST: u64 = 1024 * 1024;
+
 fn folder(state: &Path) -> PathBuf {
     state.join("metrics")
 }
@@ -54,9 +57,12 @@ pub fn all(state: &Path) -> io::Result<Vec<(String, Counters)>> {
         let ours = |name: &&str| *name == HOST || AlertName::new(name).is_some();
         if let Some(name) = name.to_str().filter(ours) {
             let mut text = Vec::new();
-            let mut file = files::read_only().open(entry.path())?;
+            let file = files::read_only().open(entry.path())?;
+            if !file.metadata()?.is_file() {
+                continue;
+            }
             files::lock(&file)?;
-            file.read_to_end(&mut text)?;
+            file.take(LARGEST).read_to_end(&mut text)?;
             all.push((name.to_owned(), Counters::from_text(&text)));
         }
     }

@@ -230,7 +230,7 @@ impl Status {
             }
             Standing::Due => {
                 cell(match line.failures {
-                    0 => "deferred".to_owned(),
+                    0 => "may run".to_owned(),
                     n => format!("failed {n} in a row"),
                 });
                 cell("next attempt with the sender's next repeat".to_owned());

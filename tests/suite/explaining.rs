@@ -588,7 +588,7 @@ fn a_request_is_refused_as_it_would_be_and_with_the_same_code() {
     let page = explain(&sandbox, &[], b"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer 0123456789abcdef0123456789abcdef\r\n\r\n");
     let text = String::from_utf8(page.stdout).unwrap();
     assert!(
-        text.contains("stop  method") && text.contains("no alert is in it"),
+        text.contains("stop  method") && text.contains("there is no alert in it"),
         "{text}"
     );
     assert_eq!(page.status.code(), Some(1));

@@ -71,6 +71,7 @@ fn json_of(sandbox: &Sandbox) -> Value {
 /// A host with one of everything; what runs waits at the gate.
 fn busy(sandbox: &Sandbox) -> (Gate, Posting) {
     sandbox.set("HEAL_RETRY_DELAY", "1h");
+    sandbox.recorder();
     sandbox.handler("GaveUp", "exit 2\n");
     sandbox.handler("Failing", "exit 1\n");
     sandbox.handler("Later", "exit 75\n");
@@ -109,8 +110,15 @@ fn an_empty_host_is_quiet_and_stays_untouched() {
     assert_eq!((came.code, came.err.as_str()), (0, ""), "{came:?}");
     assert_eq!(
         shown(&came.out),
-        "HOST | TIME | all quiet\n0 alerts on record"
+        "HOST | TIME | a person is needed\n0 alerts on record\n\nwrong\n  HEAL_STATE_DIR: DIR/state is not there: no \
+         request has ever come, or the name is wrong"
     );
+    assert_eq!(tree(&sandbox.path("")), before);
+    fs::create_dir(sandbox.path("state")).unwrap();
+    let quiet = ask(&sandbox, &["status"]).out;
+    assert_eq!(shown(&quiet), "HOST | TIME | all quiet\n0 alerts on record");
+    fs::remove_dir(sandbox.path("state")).unwrap();
+    let before = tree(&sandbox.path(""));
     json_of(&sandbox);
     assert_eq!(tree(&sandbox.path("")), before);
 }
@@ -361,4 +369,18 @@ fn watching_shows_it_again_and_again_until_nobody_reads() {
     }
     drop(lines);
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn where_nobody_is_told_that_is_what_is_wrong() {
+    let sandbox = Sandbox::new();
+    sandbox.handler("GaveUp", "exit 2\n");
+    sandbox.post(&Alert::firing("GaveUp", "web-1"));
+    let out = ask(&sandbox, &["status"]).out;
+    assert!(
+        out.contains("DIR/escalate.d has no escalator: nobody is told"),
+        "{out}"
+    );
+    assert!(!out.contains("paged"), "{out}");
+    assert_eq!(json_of(&sandbox)["breakers"][0]["paged"], false);
 }

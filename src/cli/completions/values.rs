@@ -41,7 +41,8 @@ fn records(config: &Config, value: Value, alert: Option<&str>) -> Vec<String> {
     let records = Store::at(&config.state_dir).list().unwrap_or_default();
     let meant = records.into_iter().filter_map(|(key, record)| {
         let (name, instance) = (record.alertname, record.instance);
-        if alert.is_some_and(|alert| alert != name) || !is_plain(&instance) {
+        let odd = !is_plain(&name) || !is_plain(&instance);
+        if odd || alert.is_some_and(|alert| alert != name) {
             None
         } else if value == Value::Key {
             Some(line(&key, &format!("{name} on {instance}")))

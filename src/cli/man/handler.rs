@@ -87,7 +87,7 @@ pub(super) fn page() -> String {
          each within `timeout`(1).",
     );
     page.section("EXAMPLES");
-    page.example(block(DOCUMENT, "bash"));
+    page.example(block(DOCUMENT, "bash handler AppDown"));
     page.section("SEE ALSO");
     page.paragraph(
         "`self-heal`(8), `self-heal.conf`(5), `bash`(1), `flock`(1), `sudoers`(5), `timeout`(1)",

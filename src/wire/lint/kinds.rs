@@ -194,8 +194,8 @@ lints! {
         "take heal=\"true\" off it";
     HEALER_UNWATCHED, Warning, "healer-unwatched", "no rule that fires when self-heal is gone",
         "a dead healer looks like a quiet day",
-        "write `expr: up{job=\"self-heal\"} == 0 or absent(up{job=\"self-heal\"})`, as deploy/prometheus/self-heal-rules.yml does";
+        "write `expr: up{job=\"self-heal\"} == 0 or absent(up{job=\"self-heal\"})`, as deploy/prometheus/self-heal.rules.yml does";
     STATE_UNWATCHED, Note, "state-unwatched", "no rule for open breakers, or for pages that wait",
         "that is the other way to a person when a page of self-heal does not arrive",
-        "take the rule from deploy/prometheus/self-heal-rules.yml";
+        "take the rule from deploy/prometheus/self-heal.rules.yml";
 }
