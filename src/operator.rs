@@ -18,7 +18,7 @@ use crate::sys::log::Log;
 use crate::sys::process::ProcessId;
 use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
-use crate::sys::{clock, identity, settings};
+use crate::sys::{clock, files, identity, settings};
 use crate::wire::config::Config;
 use crate::wire::quote::printable;
 use crate::wire::timestamp::rfc3339;
@@ -362,6 +362,17 @@ impl Desk {
         said.warnings.append(&mut self.log.failures);
         said
     }
+}
+
+/// The configuration, for a command that only reads: as root it reads as the account that owns `HEAL_STATE_DIR`, which may
+/// have put links there.
+fn to_read() -> Result<Config, Refused> {
+    let config =
+        settings::load_for_operator().map_err(|found| Refused::Misused(found.join("; ")))?;
+    if files::is_there(&config.state_dir) {
+        identity::become_owner_of(&config.state_dir).map_err(Refused::Failed)?;
+    }
+    Ok(config)
 }
 
 /// Why the store cannot be used, and who could use it.

@@ -6,8 +6,9 @@ use anyhow::{Result, anyhow};
 use lexopt::Arg::Long;
 use lexopt::{Parser, ValueExt};
 
-use super::{Choice, Command, Misused, NO, once, paint, say};
+use super::{Choice, Command, Misused, NO, once, say};
 use crate::check::{self, Files};
+use crate::sys::terminal;
 use crate::wire::finding::Severity;
 
 /// The command.
@@ -59,7 +60,7 @@ fn run(mut args: Parser) -> Result<ExitCode> {
     say(&if json {
         report.to_json().map_err(|why| anyhow!(why))?
     } else {
-        report.to_text(paint())
+        report.to_text(terminal::paint())
     })?;
     let errors = report.count(Severity::Error);
     Ok(ExitCode::from(if errors == 0 { 0 } else { NO }))

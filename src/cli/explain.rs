@@ -13,7 +13,6 @@ use crate::operator::explain::{self, Question};
 use crate::operator::subject::Subject;
 use crate::serve::MISUSED;
 use crate::sys::terminal;
-use crate::wire::paint::Paint;
 
 /// The most of a payload that is read: above the largest `HEAL_MAX_BODY`, with room for a head.
 const LONGEST: u64 = 65 << 20;
@@ -97,9 +96,7 @@ fn run(mut args: Parser) -> Result<ExitCode> {
     say(&if json {
         explanation.to_json()
     } else {
-        explanation.render(Paint {
-            colours: terminal::wants_colours(),
-        })
+        explanation.render(terminal::paint())
     })?;
     Ok(ExitCode::from(match explanation.refused {
         Some(_) => MISUSED,

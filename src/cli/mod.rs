@@ -28,9 +28,7 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::operator::{Refused, Said};
 use crate::serve::{self, BROKEN, MISUSED, VERSION};
-use crate::sys::terminal;
 use crate::wire::nearest;
-use crate::wire::paint::Paint;
 
 /// The exit code of a command that went well and whose answer is no: nothing matched, nothing was to do.
 pub const NO: u8 = 1;
@@ -225,13 +223,6 @@ fn refusal(refused: Refused) -> anyhow::Error {
     match refused {
         Refused::Misused(why) => Misused(why).into(),
         Refused::Failed(_) => refused.into(),
-    }
-}
-
-/// Colours, if standard output wants them.
-fn paint() -> Paint {
-    Paint {
-        colours: terminal::wants_colours(),
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use lexopt::Arg::Long;
 use lexopt::Parser;
 
-use super::{Choice, Command, paint, refusal, say};
+use super::{Choice, Command, refusal, say};
 use crate::operator::status::{self, Form};
 use crate::sys::terminal;
 
@@ -48,7 +48,7 @@ fn run(mut args: Parser) -> Result<ExitCode> {
     let form = if json {
         Form::Json
     } else {
-        Form::Text(paint())
+        Form::Text(terminal::paint())
     };
     let wipe = if watch && !json && terminal::is_terminal() {
         WIPE

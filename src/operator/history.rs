@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use super::{Refused, refused};
+use super::{Refused, refused, to_read};
 use crate::judge::{Record, Time};
 use crate::sys::history::History;
 use crate::sys::history::following::Follower;
@@ -14,7 +14,7 @@ use crate::sys::process::ProcessId;
 use crate::sys::signals::Signals;
 use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
-use crate::sys::{clock, files, identity, settings, terminal};
+use crate::sys::{clock, terminal};
 use crate::wire::chronicle::chain::{self, Head, Part};
 use crate::wire::chronicle::runs::{Runs, Seen, Table};
 use crate::wire::chronicle::summary::Summary;
@@ -85,15 +85,8 @@ pub fn show(
 ) -> Result<Came, Refused> {
     let now = clock::now();
     let filter = asked.filter(now)?;
-    let config =
-        settings::load_for_operator().map_err(|found| Refused::Misused(found.join("; ")))?;
-    // Whoever owns the folder may have put links there.
-    if files::is_there(&config.state_dir) {
-        identity::become_owner_of(&config.state_dir).map_err(Refused::Failed)?;
-    }
-    let paint = Paint {
-        colours: terminal::wants_colours(),
-    };
+    let config = to_read()?;
+    let paint = terminal::paint();
     let mut reader = Reader {
         config: &config,
         filter,

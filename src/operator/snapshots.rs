@@ -19,7 +19,6 @@ use crate::wire::chronicle::Entry;
 use crate::wire::config::Config;
 use crate::wire::directives::Directives;
 use crate::wire::notification::{self, Told};
-use crate::wire::paint::Paint;
 use crate::wire::shelved::{self, State};
 use crate::wire::timestamp::rfc3339;
 
@@ -50,9 +49,7 @@ pub fn list(alert: Option<&str>, json: bool) -> Result<Said, Refused> {
         };
         Refused::Failed(format!("HEAL_BACKUP_DIR: {why}{hint}"))
     })?;
-    let paint = Paint {
-        colours: terminal::wants_colours(),
-    };
+    let paint = terminal::paint();
     let text = match (found.is_empty(), json) {
         (_, true) => shelved::to_json(&found),
         (true, false) => "no snapshots\n".to_owned(),

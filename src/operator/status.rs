@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Refused, refused};
+use super::{Refused, refused, to_read};
 use crate::deliver;
 use crate::judge::standing::{Standing, standing};
 use crate::judge::storm::{self, Reservation};
@@ -12,7 +12,7 @@ use crate::paging::alive;
 use crate::sys::process::ProcessId;
 use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
-use crate::sys::{catalog, clock, escalator, files, identity, settings};
+use crate::sys::{catalog, clock, escalator, files, identity};
 use crate::wire::config::Config;
 use crate::wire::paint::Paint;
 use crate::wire::status::{Line, Pages, Status, Storm};
@@ -31,12 +31,7 @@ pub enum Form {
 /// # Errors
 /// The configuration is wrong; what is on record cannot be read, or not by this account.
 pub fn status(form: Form) -> Result<String, Refused> {
-    let config =
-        settings::load_for_operator().map_err(|found| Refused::Misused(found.join("; ")))?;
-    // Whoever owns the folder may have put links there.
-    if files::is_there(&config.state_dir) {
-        identity::become_owner_of(&config.state_dir).map_err(Refused::Failed)?;
-    }
+    let config = to_read()?;
     let status = gather(&config, clock::now()).map_err(|error| refused(&config, &error))?;
     match form {
         Form::Text(paint) => Ok(status.render(paint)),

@@ -2,6 +2,8 @@
 
 use std::env;
 use std::io::IsTerminal;
+
+use crate::wire::paint::Paint;
 use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -27,4 +29,11 @@ pub fn reader_is_gone() -> bool {
     stdout
         .revents()
         .is_some_and(|events| events.contains(PollFlags::POLLERR))
+}
+
+/// Colours, if they are wanted.
+pub fn paint() -> Paint {
+    Paint {
+        colours: wants_colours(),
+    }
 }
