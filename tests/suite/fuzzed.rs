@@ -45,7 +45,7 @@ macro_rules! targets {
 }
 
 targets! {
-    request payload directives configuration allowlist record pauses history spool manifest holder times words
+    request payload directives configuration allowlist record pauses history spool manifest holder times words lint
 }
 
 #[test]

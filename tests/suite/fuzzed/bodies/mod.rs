@@ -6,6 +6,7 @@ mod configuration;
 mod directives;
 mod history;
 mod holder;
+mod lint;
 mod manifest;
 mod pauses;
 mod payload;
@@ -28,7 +29,7 @@ pub struct Target {
 }
 
 /// Every target, in the order of docs/proof.md.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     Target {
         name: "request",
         body: request::body,
@@ -93,6 +94,11 @@ pub const TARGETS: [Target; 13] = [
         name: "words",
         body: words::body,
         seeds: seeds::words,
+    },
+    Target {
+        name: "lint",
+        body: lint::body,
+        seeds: seeds::lint,
     },
 ];
 

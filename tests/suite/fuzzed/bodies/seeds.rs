@@ -272,3 +272,14 @@ pub fn words() -> Vec<Vec<u8>> {
     found.extend(wild(0, 1));
     found
 }
+
+pub fn lint() -> Vec<Vec<u8>> {
+    let rules = files("deploy/prometheus", ".rules.yml");
+    let mut found = files("deploy/alertmanager", ".yml");
+    let whole = [&found[0], super::lint::BETWEEN.as_bytes(), &rules[0]].concat();
+    found.extend(rules);
+    found.extend(files("tests/data/lint", ".yml"));
+    found.push(b"a: &a [x, {y: *b}]\n<<: *a\nb: &b |\n  text\n--- {c: 0x1}\n".to_vec());
+    found.push(whole);
+    found
+}

@@ -1,0 +1,3 @@
+#![no_main]
+
+self_heal_fuzz::target!(self_heal_fuzz::bodies::target("lint"));
