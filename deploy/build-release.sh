@@ -3,14 +3,18 @@
 # is started once a connection. It is no position-independent executable, has no dynamic linker and no relocations, and
 # asks the processor for no features. By musl where the toolchain can, which starts in a third of glibc's time.
 #
-#   deploy/build-release.sh [--way rustup|debian|glibc]
+#   deploy/build-release.sh [--way rustup|debian|glibc] [--untrained]
 #
 #   rustup   the musl target of a toolchain that rustup installed; it is added where it is missing
 #   debian   Debian's rustc-web, cargo-web, rust-web-src and musl-tools: the standard library is built along
 #   glibc    static glibc, slower to start; taken last
 #
-# Without --way the first of them that can work is taken. The executable is checked, and its path is the last line.
-# CARGO_TARGET_DIR is honoured.
+# Without --way the first of them that can work is taken. It is built twice: the first build counts what a few requests
+# need of it, and the second puts that together, so that a connection touches few pages of the file (rustc book,
+# "Profile-guided Optimization"). --untrained leaves that out, and so does a toolchain that cannot count. Two trained builds
+# of one source behave alike and differ in their bytes.
+#
+# The executable is checked, and its path is the last line. CARGO_TARGET_DIR is honoured.
 set -euo pipefail
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -24,23 +28,26 @@ die() {
 }
 
 usage() {
-  say 'only --way rustup|debian|glibc is understood'
+  say 'only --way rustup|debian|glibc and --untrained are understood'
   exit 100
 }
 
-way=''
-case $#:${1:-} in
-  0:) ;;
-  1:-h | 1:--help)
-    sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p}' "${BASH_SOURCE[0]}"
-    exit 0
-    ;;
-  2:--way)
-    way=$2
-    case $way in rustup | debian | glibc) ;; *) usage ;; esac
-    ;;
-  *) usage ;;
-esac
+way='' trained=yes
+while (($#)); do
+  case $1:${2:-} in
+    -h:* | --help:*)
+      sed -n '2,/^set /{s/^# \{0,1\}//;/^set /d;p}' "${BASH_SOURCE[0]}"
+      exit 0
+      ;;
+    --way:rustup | --way:debian | --way:glibc)
+      way=$2
+      shift
+      ;;
+    --untrained:*) trained='' ;;
+    *) usage ;;
+  esac
+  shift
+done
 
 for program in cargo rustc cc ar readelf sha256sum; do
   command -v "$program" >/dev/null || die "$program is missing"
@@ -101,11 +108,96 @@ case $way in
     ;;
 esac
 
-# The separator of cargo's variable: a flag may hold a blank.
-CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf '%s' "${flags[*]}")
-export CARGO_ENCODED_RUSTFLAGS CARGO_CFG_HTTPARSE_DISABLE_SIMD=1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export CARGO_CFG_HTTPARSE_DISABLE_SIMD=1
+
+# Builds into this folder, with these further flags for rustc.
+compile() {
+  local folder=$1 all
+  shift
+  all=("${flags[@]}" "$@")
+  # The separator of cargo's variable: a flag may hold a blank.
+  CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf '%s' "${all[*]}") CARGO_TARGET_DIR=$folder cargo "${build[@]}" >&2
+}
+
+# A folder to work in: one handler, and whom it may heal.
+settings() {
+  mkdir "$work/log" "$work/state" "$work/lock" "$work/handlers"
+  printf '#!/bin/sh\nexit 0\n' >"$work/handlers/Built.sh"
+  chmod 0755 "$work/handlers/Built.sh"
+  echo 'web-*.lan' >"$work/allowed"
+  cat >"$work/conf" <<EOF
+HEAL_ALLOW_ROOT=yes
+HEAL_SYSLOG=off
+HEAL_STORM_LIMIT=100/1h
+HEAL_LOG_DIR='$work/log'
+HEAL_STATE_DIR='$work/state'
+HEAL_LOCK_DIR='$work/lock'
+HEAL_HANDLER_DIR='$work/handlers'
+HEAL_ALLOWED_INSTANCES='$work/allowed'
+EOF
+}
+
+# What this executable answers to a GET of this path.
+asked() { printf 'GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n' "$2" | env -i HEAL_CONF="$work/conf" "$1" serve; }
+
+# What it answers to the alert of this number, firing or resolved, as Alertmanager posts it.
+posted() {
+  local ends=0001-01-01T00:00:00Z body
+  [[ $3 == firing ]] || ends=$(date -u -d '+1 minute' +%FT%TZ)
+  body=$(
+    cat <<EOF
+{"receiver":"self-heal","status":"$3","alerts":[{"status":"$3","labels":{"alertname":"Built","instance":"web-$2.lan:9113",\
+"job":"nginx","severity":"critical"},"annotations":{"summary":"web-$2 does not answer","runbook":"look, \"restart\""},\
+"startsAt":"$(date -u +%FT%TZ)","endsAt":"$ends","generatorURL":"http://prometheus.lan:9090/graph?g0.expr=up+%3D%3D+0",\
+"fingerprint":"$(printf '%016x' "$2")"}],"groupLabels":{"alertname":"Built"},"commonLabels":{"alertname":"Built"},\
+"commonAnnotations":{},"externalURL":"http://alertmanager.lan:9093","version":"4",\
+"groupKey":"{}:{alertname=\"Built\"}","truncatedAlerts":0}
+EOF
+  )
+  printf 'POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s' \
+    "$(printf %s "$body" | wc -c)" "$body" | env -i HEAL_CONF="$work/conf" "$1" serve
+}
+
+# A few requests, as they come.
+train() {
+  local number
+  for number in {1..12}; do posted "$1" "$number" firing; done
+  posted "$1" 1 firing
+  posted "$1" 1 resolved
+  asked "$1" /-/healthy
+  asked "$1" /metrics
+}
+
+merger() {
+  local host found
+  host=$(rustc -vV | sed -n 's/^host: //p')
+  found=$(rustc --print sysroot)/lib/rustlib/$host/bin/llvm-profdata
+  if [[ ! -x $found ]] && command -v rustup >/dev/null; then rustup component add llvm-tools >&2 || true; fi
+  [[ -x $found ]] && printf '%s' "$found"
+}
+
+can_count() {
+  local folder
+  folder=$(rustc --print target-libdir --target "$triple") && compgen -G "$folder/libprofiler_builtins-*.rlib" >/dev/null
+}
+
 say "way $way, target $triple, $(rustc --version)"
-cargo "${build[@]}" >&2
+settings
+learnt=()
+if [[ -n $trained ]]; then
+  if [[ $way != debian ]] && can_count && merge=$(merger); then
+    compile "$target/training" -C "profile-generate=$work/counts"
+    train "$target/training/$triple/release/self-heal" >"$work/answers"
+    (($(grep -c '"verdict":"healed"' "$work/answers") >= 12)) || die "the build that counts does not heal: $(cat "$work/answers")"
+    "$merge" merge -o "$work/learnt" "$work/counts"/*.profraw
+    learnt=(-C "profile-use=$work/learnt")
+  else
+    say 'not trained: this toolchain has no profiler (llvm-tools, profiler_builtins). It works the same, some 0.2 ms slower.'
+  fi
+fi
+compile "$target" "${learnt[@]}"
 
 made=$target/$triple/release/self-heal
 program=$target/release-static/self-heal
@@ -118,13 +210,7 @@ headers=$(readelf -hlW "$program.new")
 [[ $headers =~ Type:\ +EXEC ]] || die "$program.new: position independent"
 [[ $headers != *INTERP* && $headers != *DYNAMIC* ]] || die "$program.new: not static"
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-mkdir "$work/log" "$work/state"
-: >"$work/conf"
-answer=$(printf 'GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n' |
-  env -i HEAL_CONF="$work/conf" HEAL_ALLOW_ROOT=yes HEAL_SYSLOG=off HEAL_LOG_DIR="$work/log" HEAL_STATE_DIR="$work/state" \
-    "$program.new" serve) || die "$program.new serve: exit status $?"
+answer=$(asked "$program.new" /-/healthy) || die "$program.new serve: exit status $?"
 [[ $answer == 'HTTP/1.1 200 '* ]] || die "$program.new does not answer GET /-/healthy: $answer"
 
 mv "$program.new" "$program"

@@ -1,11 +1,14 @@
-//! One connection: bytes, a request, a notification, a verdict for each alert, a response. Everything is
-//! done before the answer ends, and the answer says exactly one thing: settled, or ask again.
+//! One connection: bytes, a request, a notification, a verdict for each alert, a response. The answer says exactly one
+//! thing: settled, or ask again. Everything it answers for is done and durable before it; what only counts it comes behind
+//! it, and before the connection ends.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::deliver;
 use crate::heal::{self, Asked, Healer};
+use crate::judge::AlertName;
 use crate::paging;
 use crate::ready;
 use crate::scrape;
@@ -81,12 +84,15 @@ struct Session {
     access: Access,
     peer: Peer,
     deadline: Instant,
+    /// What happened, by alertname; `None` is what no handler's name can label.
+    counted: BTreeMap<Option<AlertName>, Counters>,
 }
 
 /// A response, and what the client may have sent that nobody read.
 struct Reply {
+    head: Option<Head>,
     response: Response,
-    head_only: bool,
+    refused: Option<Refusal>,
     unread: Unread,
 }
 
@@ -129,6 +135,7 @@ impl Session {
             access,
             peer,
             deadline,
+            counted: BTreeMap::new(),
         }
     }
 
@@ -141,7 +148,9 @@ impl Session {
         };
         let Some(reply) = reply else { return exit };
         let deadline = Instant::now() + self.config.request_timeout;
-        let bytes = reply.response.to_bytes(reply.head_only);
+        let head = reply.head.as_ref();
+        let head_only = head.is_some_and(|head| head.method == Method::Head);
+        let bytes = reply.response.to_bytes(head_only);
         if let Err(error) = self.connection.write(&bytes, deadline) {
             let peer = self.peer.to_string();
             self.log.info(
@@ -149,6 +158,9 @@ impl Session {
                 &[("peer", &peer), ("error", &error.to_string())],
             );
         }
+        let code = reply.response.status.code();
+        self.tell_request(head, code, reply.refused.as_ref());
+        self.save_counts(code);
         self.connection.finish(reply.unread);
         if self.problems.is_empty() {
             // Only now, with nobody waiting for a byte of this process any more.
@@ -157,7 +169,7 @@ impl Session {
         exit
     }
 
-    /// The reply, and everything that has to be done before it; `None` where nothing was asked.
+    /// The reply, and everything that it answers for; `None` where nothing was asked.
     fn reply(&mut self) -> Option<Reply> {
         let (head, asked) = match self.refuse_peer() {
             Some(refusal) => (None, Err(refusal)),
@@ -167,20 +179,25 @@ impl Session {
             Ok(request) => (self.answer(&request), None, Unread::Nothing),
             Err(refusal) => (Response::error(&refusal), Some(refusal), Unread::Rest),
         };
-        let code = response.status.code();
-        self.tell_request(head.as_ref(), code, refused.as_ref());
-        if self.problems.is_empty() {
-            let mut counted = Counters::default();
-            Counters::bump(&mut counted.requests, &code.to_string());
-            counted.channel_failures = self.log.failures.len() as u64;
-            heal::save_counters(&self.config, &mut self.log, [(None, counted)].into());
-        }
-        let head_only = head.is_some_and(|head| head.method == Method::Head);
         Some(Reply {
+            head,
             response,
-            head_only,
+            refused,
             unread,
         })
+    }
+
+    /// Writes what was counted. With a wrong configuration nobody knows where.
+    fn save_counts(&mut self, code: u16) {
+        if !self.problems.is_empty() {
+            return;
+        }
+        let failures = self.log.failures.len() as u64;
+        let host = self.counted.entry(None).or_default();
+        Counters::bump(&mut host.requests, &code.to_string());
+        host.channel_failures += failures;
+        let counted = std::mem::take(&mut self.counted);
+        heal::save_counters(&self.config, &mut self.log, counted);
     }
 
     /// One line for each request but a scrape that went well.
@@ -380,11 +397,10 @@ impl Session {
             .iter()
             .map(|posted| healer.heal(posted))
             .collect();
-        let mut counted = healer.counted();
+        self.counted = healer.counted();
         if notification.truncated > 0 {
-            counted.entry(None).or_default().truncated = notification.truncated;
+            self.counted.entry(None).or_default().truncated = notification.truncated;
         }
-        heal::save_counters(&self.config, &mut self.log, counted);
         let settled = told && reports.iter().all(|report| report.verdict.settled());
         let status = if settled || self.config.unsettled_status == 200 {
             Status::Ok200

@@ -63,8 +63,9 @@ check_scripts() {
 # What it builds is run by tests/run.sh static.
 build_release_takes_ways() {
   "$deploy/build-release.sh" --help | grep -- '--way rustup|debian|glibc'
+  "$deploy/build-release.sh" --help | grep -- '--untrained'
   local words
-  for words in '--way' '--way gcc' '--fast' 'rustup' '--way glibc more'; do
+  for words in '--way' '--way gcc' '--fast' 'rustup' '--way glibc more' '--untrained yes'; do
     # shellcheck disable=SC2086 # words
     refused "$deploy/build-release.sh" $words
   done

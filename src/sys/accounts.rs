@@ -5,16 +5,16 @@
 use std::io;
 use std::path::PathBuf;
 
-/// The accounts of this machine as they were when the file was read.
+/// The accounts of this machine as they were when the file was read: its text, looked through each time.
 #[derive(Clone, Debug)]
-pub struct Accounts(Vec<Account>);
+pub struct Accounts(String);
 
-#[derive(Clone, Debug)]
-struct Account {
-    name: String,
+#[derive(Clone, Copy, Debug)]
+struct Account<'a> {
+    name: &'a str,
     uid: u32,
     gid: u32,
-    home: String,
+    home: &'a str,
 }
 
 impl Accounts {
@@ -24,11 +24,14 @@ impl Accounts {
     /// As the file system gives them.
     pub fn read() -> io::Result<Accounts> {
         let bytes = std::fs::read("/etc/passwd")?;
-        Ok(Accounts::parse(&String::from_utf8_lossy(&bytes)))
+        let text = String::from_utf8(bytes);
+        Ok(Accounts(text.unwrap_or_else(|bad| {
+            String::from_utf8_lossy(bad.as_bytes()).into_owned()
+        })))
     }
 
-    fn parse(text: &str) -> Accounts {
-        Accounts(text.lines().filter_map(account).collect())
+    fn all(&self) -> impl Iterator<Item = Account<'_>> {
+        self.0.lines().filter_map(account)
     }
 
     /// The number of an account given by name, or by number: digits are a number whether or not an
@@ -37,15 +40,14 @@ impl Accounts {
         if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
             return number(name);
         }
-        self.0
-            .iter()
+        self.all()
             .find(|account| account.name == name)
             .map(|account| account.uid)
     }
 
     /// The first name of an account's number.
     pub fn name(&self, uid: u32) -> Option<&str> {
-        self.of(uid).map(|account| account.name.as_str())
+        self.of(uid).map(|account| account.name)
     }
 
     /// The number of an account's own group.
@@ -59,16 +61,16 @@ impl Accounts {
         account
             .home
             .starts_with('/')
-            .then(|| PathBuf::from(&account.home))
+            .then(|| PathBuf::from(account.home))
     }
 
-    fn of(&self, uid: u32) -> Option<&Account> {
-        self.0.iter().find(|account| account.uid == uid)
+    fn of(&self, uid: u32) -> Option<Account<'_>> {
+        self.all().find(|account| account.uid == uid)
     }
 }
 
 /// `name:password:uid:gid:gecos:home:shell`.
-fn account(line: &str) -> Option<Account> {
+fn account(line: &str) -> Option<Account<'_>> {
     let mut fields = line.split(':');
     let name = fields
         .next()
@@ -77,10 +79,10 @@ fn account(line: &str) -> Option<Account> {
     let gid = fields.next().and_then(number)?;
     let home = fields.nth(1)?;
     Some(Account {
-        name: name.to_owned(),
+        name,
         uid,
         gid,
-        home: home.to_owned(),
+        home,
     })
 }
 
@@ -129,7 +131,7 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        let accounts = Accounts::parse(TABLE);
+        let accounts = Accounts(TABLE.to_owned());
         assert_eq!(accounts.uid("nobody"), Some(65534));
         assert_eq!(accounts.uid("toor"), Some(0));
         assert_eq!(accounts.name(0), Some("root"));
@@ -161,7 +163,7 @@ mod tests {
 
     #[test]
     fn digits_are_a_number_and_never_minus_one() {
-        let accounts = Accounts::parse(TABLE);
+        let accounts = Accounts(TABLE.to_owned());
         assert_eq!(accounts.uid("4711"), Some(4711));
         assert_eq!(accounts.uid("4294967294"), Some(4294967294));
         for bad in ["4294967295", "4294967296", "-1", "+1", "1 "] {
@@ -176,9 +178,9 @@ mod tests {
         let us = 4711;
         let line = format!("us:x:{us}:0::/home/us:/bin/sh\nroot:x:0:0::relative:/bin/sh");
         let expected = PathBuf::from("/home/us");
-        assert_eq!(Accounts::parse(&line).home(us), Some(expected));
+        assert_eq!(Accounts(line).home(us), Some(expected));
         let relative = format!("us:x:{us}:0::relative:/bin/sh");
-        assert_eq!(Accounts::parse(&relative).home(us), None);
-        assert_eq!(Accounts::parse("").home(us), None);
+        assert_eq!(Accounts(relative).home(us), None);
+        assert_eq!(Accounts(String::new()).home(us), None);
     }
 }

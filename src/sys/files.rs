@@ -58,6 +58,10 @@ pub fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
 
 /// How many links are followed on the way to one file, as the kernel has it (path_resolution(7)).
 const MOST_LINKS: u32 = 40;
+
+/// Bytes that a real path has from the start, so that it rarely moves as it grows.
+const ROOM: usize = 256;
+
 /// Whether [`make_folder`] would find the folder or could make it, for whose [`viewpoint`] it is; nothing is made.
 ///
 /// # Errors
@@ -107,41 +111,41 @@ pub fn trusted(path: &Path) -> Result<PathBuf, String> {
 /// Why it is not to be relied on.
 pub fn relied_on(path: &Path) -> Result<PathBuf, Unfit> {
     let at = |error: io::Error| Unfit::met(path, &error);
-    let whole = std::path::absolute(path).map_err(at)?;
-    let mut ahead: Vec<PathBuf> = steps(&whole);
-    let (mut real, mut links) = (PathBuf::new(), 0);
-    while let Some(step) = ahead.pop() {
-        if step == Path::new("..") {
-            real.pop();
-            continue;
-        }
-        let here = real.join(step);
-        let meta = std::fs::symlink_metadata(&here).map_err(at)?;
-        step_is_trusted(&meta, ahead.is_empty())
-            .map_err(|why| Unfit::itself(format!("{} {why}", here.display())))?;
-        if !meta.is_symlink() {
-            real = here;
-            continue;
-        }
+    let us = viewpoint::uid();
+    let mut ahead = std::path::absolute(path).map_err(at)?;
+    let (mut real, mut links) = (PathBuf::with_capacity(ROOM), 0);
+    loop {
+        let mut steps = ahead.components();
+        let link = loop {
+            match steps.next() {
+                None => return Ok(real),
+                Some(Component::CurDir) => continue,
+                Some(Component::ParentDir) => {
+                    real.pop();
+                    continue;
+                }
+                // That of an absolute path is `/`, which leads there from anywhere.
+                Some(step) => real.push(step),
+            }
+            let meta = std::fs::symlink_metadata(&real).map_err(at)?;
+            let last = steps.as_path().as_os_str().is_empty();
+            step_is_trusted(&meta, us, last)
+                .map_err(|why| Unfit::itself(format!("{} {why}", real.display())))?;
+            if meta.is_symlink() {
+                break std::fs::read_link(&real).map_err(at)?;
+            }
+        };
         links += 1;
         if links > MOST_LINKS {
             return Err(at(io::Error::from_raw_os_error(nix::libc::ELOOP)));
         }
-        ahead.extend(steps(&std::fs::read_link(&here).map_err(at)?));
+        real.pop();
+        ahead = link.join(steps.as_path());
     }
-    Ok(real)
 }
 
-/// The steps of a path, the first one last. That of an absolute path is `/`, which leads there from anywhere.
-fn steps(path: &Path) -> Vec<PathBuf> {
-    let steps = path.components().filter(|step| *step != Component::CurDir);
-    let mut steps: Vec<PathBuf> = steps.map(|step| PathBuf::from(step.as_os_str())).collect();
-    steps.reverse();
-    steps
-}
-
-fn step_is_trusted(meta: &Metadata, last: bool) -> Result<(), String> {
-    owner_is_trusted(meta)?;
+fn step_is_trusted(meta: &Metadata, us: u32, last: bool) -> Result<(), String> {
+    owner_is(meta, us)?;
     if meta.is_symlink() {
         return Ok(());
     }
@@ -180,7 +184,10 @@ pub fn full(path: &Path) -> bool {
 
 /// Root and the account whose [`viewpoint`] it is (the current one, as a rule) are trusted, nobody else.
 pub fn owner_is_trusted(meta: &Metadata) -> Result<(), String> {
-    let us = viewpoint::uid();
+    owner_is(meta, viewpoint::uid())
+}
+
+fn owner_is(meta: &Metadata, us: u32) -> Result<(), String> {
     if meta.uid() == 0 || meta.uid() == us {
         return Ok(());
     }
@@ -229,26 +236,48 @@ pub fn still_at(file: &File, path: &Path) -> io::Result<bool> {
 /// The content of a regular file of at most `most` bytes.
 pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut options = File::options();
-    let file = options
+    let mut file = options
         .read(true)
         .custom_flags(OFlag::O_NONBLOCK.bits())
         .open(path)?;
-    if !file.metadata()?.is_file() {
+    let meta = file.metadata()?;
+    if !meta.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let size = file.metadata()?.len().min(most);
-    let mut bytes = room(size);
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    let too_large = || io::Error::other(format!("larger than {most} bytes"));
+    if meta.len() > most {
+        return Err(too_large());
+    }
+    // One more than it says: a file that grows meanwhile is seen to.
+    let bytes = read_all(&mut file, meta.len() + 1, most)?;
     if bytes.len() as u64 > most {
-        return Err(io::Error::other(format!("larger than {most} bytes")));
+        return Err(too_large());
     }
     Ok(bytes)
 }
 
-/// The content of a file of the kernel's (proc(5)), which has no size: read in one piece, as a rule.
+/// The content of a file of the kernel's (proc(5)), which has no size to ask for: read in one piece, as a rule.
 pub fn read_of_kernel(path: &str) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(4096);
-    File::open(path)?.read_to_end(&mut bytes)?;
+    read_all(&mut File::open(path)?, 4096, u64::MAX)
+}
+
+/// What is in this file from here on, or its beginning if that is more than `most` bytes: in one piece and one look
+/// for its end, if it is shorter than `size`. std asks for the size again, and reads in smaller steps.
+fn read_all(file: &mut File, size: u64, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(size.max(1)).unwrap_or(4096)];
+    let mut filled = 0;
+    while filled as u64 <= most {
+        if filled == bytes.len() {
+            bytes.resize(2 * filled, 0);
+        }
+        match file.read(bytes.get_mut(filled..).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
     Ok(bytes)
 }
 

@@ -20,6 +20,9 @@ const LIST: &str = "/proc/self/fd";
 /// # Errors
 /// The list in `/proc/self/fd` cannot be read (no /proc mounted). Nothing can then be said of what is open.
 pub fn close_inherited() -> io::Result<()> {
+    if nothing_inherited() {
+        return Ok(());
+    }
     let open = match list() {
         // The spawner left no number free for the list itself: the one place it can be read through is made first.
         Err(error) if error.raw_os_error() == Some(Errno::EMFILE as i32) => {
@@ -33,6 +36,13 @@ pub fn close_inherited() -> io::Result<()> {
         let _ = close(descriptor);
     }
     Ok(())
+}
+
+/// Whether no more are open than the three standard ones, which Rust's runtime opens where they are missing
+/// (library/std/src/sys/pal/unix/mod.rs, `sanitize_standard_fds`). The size of the list is how many are open, since
+/// Linux 6.2 (fs/proc/fd.c, `proc_fd_getattr`); before, it is 0, and the list is read.
+fn nothing_inherited() -> bool {
+    std::fs::metadata(LIST).is_ok_and(|list| list.len() == FIRST as u64)
 }
 
 fn list() -> io::Result<Vec<RawFd>> {

@@ -170,21 +170,21 @@ impl Survey {
 /// As [`load`], going on past every problem.
 pub fn survey(file: Option<(&str, &[u8])>, env: impl Fn(&str) -> Option<OsString>) -> Survey {
     let mut problems = Vec::new();
-    let lines = file.map_or_else(BTreeMap::new, |(path, bytes)| {
+    let mut lines = file.map_or_else(BTreeMap::new, |(path, bytes)| {
         from_file(path, bytes, &mut problems)
     });
 
-    let mut config = Config::blank();
+    let (mut config, mut tried) = (Config::blank(), Config::blank());
     let mut given = BTreeMap::new();
     let mut set: Vec<Setting> = Vec::new();
     for key in KEYS {
-        let mut winner = key.default.to_owned();
+        let mut winner = None;
         let from_env = env(key.name).map(|value| Given {
             place: ENVIRONMENT.to_owned(),
             value: value.into_string(),
         });
-        for source in lines.get(key.name).cloned().into_iter().chain(from_env) {
-            match source.check(key) {
+        for source in lines.remove(key.name).into_iter().chain(from_env) {
+            match source.check(key, &mut tried) {
                 Ok(value) => {
                     let place = source.place.clone();
                     let before = given.insert(key.name, (source.place, value.clone()));
@@ -195,12 +195,13 @@ pub fn survey(file: Option<(&str, &[u8])>, env: impl Fn(&str) -> Option<OsString
                         place,
                         outranked: outranked.map(|(place, _)| place),
                     });
-                    winner = value;
+                    winner = Some(value);
                 }
                 Err(problem) => problems.push(problem),
             }
         }
-        if let Err(reason) = (key.set)(&mut config, &winner) {
+        let value = winner.as_deref().unwrap_or(key.default);
+        if let Err(reason) = (key.set)(&mut config, value) {
             problems.push(Problem {
                 place: key.name.to_owned(),
                 what: reason,
@@ -226,7 +227,6 @@ pub fn defaults() -> Config {
 }
 
 /// A value somebody gave, and where.
-#[derive(Clone)]
 struct Given {
     /// `path:line` or `environment`.
     place: String,
@@ -235,15 +235,15 @@ struct Given {
 }
 
 impl Given {
-    /// The value, if the key takes it.
-    fn check(&self, key: &Key) -> Result<String, Problem> {
+    /// The value, if the key takes it; `tried` is a configuration to try that with.
+    fn check(&self, key: &Key, tried: &mut Config) -> Result<String, Problem> {
         let checked = match &self.value {
             Err(_) => Err("not UTF-8".to_owned()),
             Ok(text) if text.contains(char::is_control) => {
                 Err("a control character in the value".to_owned())
             }
             Ok(text) if text.is_empty() && !key.default.is_empty() => Err("empty".to_owned()),
-            Ok(text) => (key.set)(&mut Config::blank(), text).map(|()| text.clone()),
+            Ok(text) => (key.set)(tried, text).map(|()| text.clone()),
         };
         checked.map_err(|reason| Problem {
             place: self.place.clone(),
@@ -259,13 +259,13 @@ fn from_file(
 ) -> BTreeMap<&'static str, Given> {
     let mut found: BTreeMap<&str, (usize, Given)> = BTreeMap::new();
     for (number, line) in (1_usize..).zip(bytes.split(|b| *b == b'\n')) {
-        let place = format!("{path}:{number}");
+        let place = || format!("{path}:{number}");
         let (name, value) = match lines::read(line) {
             Ok(None) => continue,
             Ok(Some(assignment)) => assignment,
             Err(reason) => {
                 problems.push(Problem {
-                    place,
+                    place: place(),
                     what: reason,
                 });
                 continue;
@@ -273,14 +273,14 @@ fn from_file(
         };
         let Some(key) = KEYS.iter().find(|key| key.name == name) else {
             problems.push(Problem {
-                place,
+                place: place(),
                 what: format!("unknown key {}{}", quote(name), nearest(name)),
             });
             continue;
         };
         if let Some((first, _)) = found.get(key.name) {
             problems.push(Problem {
-                place,
+                place: place(),
                 what: format!("{name} is already set at line {first}; keep one of them"),
             });
             continue;
@@ -290,7 +290,7 @@ fn from_file(
             (
                 number,
                 Given {
-                    place,
+                    place: place(),
                     value: Ok(value.to_owned()),
                 },
             ),

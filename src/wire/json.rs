@@ -3,7 +3,8 @@
 //! keeps every value as the sender spelled it and refuses to interpret one: no tree is built, so
 //! a hostile body costs little more memory than its own length.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{
@@ -29,8 +30,11 @@ pub fn check(bytes: &[u8]) -> Result<&RawValue, String> {
     serde_json::from_str(text).map_err(|e| format!("not valid JSON: {e}"))
 }
 
+/// A member of an object: its name, escapes resolved, and its value.
+pub type Member<'a> = (Cow<'a, str>, &'a RawValue);
+
 /// The members of an object in the sender's order; `None` when the value is no object.
-pub fn members(value: &RawValue) -> Option<Vec<(String, &RawValue)>> {
+pub fn members(value: &RawValue) -> Option<Vec<Member<'_>>> {
     serde_json::from_str::<Members<'_>>(value.get())
         .ok()
         .map(|members| members.0)
@@ -116,8 +120,8 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        let mut seen = HashSet::new();
-        while let Some(key) = object.next_key::<String>()? {
+        let mut seen = BTreeSet::new();
+        while let Some(Name(key)) = object.next_key()? {
             if seen.contains(&key) {
                 // Ends in a quote, so that serde_json cannot take a key's text for a position.
                 return Err(A::Error::custom(format!("duplicate key {}", quote(&key))));
@@ -129,7 +133,32 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+/// A name as it stands in the text, copied only where it has escapes to resolve.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct Read;
+        impl<'de> Visitor<'de> for Read {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+        reader.deserialize_str(Read)
+    }
+}
+
+struct Members<'a>(Vec<Member<'a>>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
@@ -143,8 +172,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some(member) = object.next_entry()? {
-                    members.push(member);
+                while let Some((Name(name), value)) = object.next_entry()? {
+                    members.push((name, value));
                 }
                 Ok(Members(members))
             }
@@ -249,7 +278,7 @@ mod tests {
     fn views_answer_for_their_own_sort_only() {
         let object = check(br#"{"b": 1 , "a":"x\n","c":[1, {"z":2}]}"#).unwrap();
         let members = members(object).unwrap();
-        let spelled: Vec<_> = members.iter().map(|(k, v)| (k.as_str(), v.get())).collect();
+        let spelled: Vec<_> = members.iter().map(|(k, v)| (k.as_ref(), v.get())).collect();
         assert_eq!(
             spelled,
             [("b", "1"), ("a", r#""x\n""#), ("c", r#"[1, {"z":2}]"#)]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::json::{self, RawValue};
+use super::json::{self, Member, RawValue};
 use super::quote::quote;
 use super::timestamp;
 use crate::judge::{Alert, Status, Time};
@@ -146,7 +146,7 @@ pub fn parse(body: &[u8]) -> Result<Notification, String> {
 fn told(value: &RawValue) -> BTreeMap<String, String> {
     let members = json::members(value).unwrap_or_default().into_iter();
     members
-        .filter_map(|(name, value)| Some((name, json::text(value)?)))
+        .filter_map(|(name, value)| Some((name.into_owned(), json::text(value)?)))
         .collect()
 }
 
@@ -181,13 +181,13 @@ fn warnings(version: &str, nameless: usize) -> Vec<String> {
 }
 
 /// The members that describe the group, ready to stand in front of one more member.
-fn group(members: &[(String, &RawValue)]) -> String {
+fn group(members: &[Member<'_>]) -> String {
     let mut out = String::new();
     for (key, value) in members
         .iter()
-        .filter(|(key, _)| !matches!(key.as_str(), "alerts" | "alert"))
+        .filter(|(key, _)| !matches!(key.as_ref(), "alerts" | "alert"))
     {
-        out.push_str(&serde_json::Value::from(key.as_str()).to_string());
+        out.push_str(&serde_json::Value::from(key.as_ref()).to_string());
         out.push(':');
         out.push_str(value.get());
         out.push(',');
@@ -249,7 +249,7 @@ fn usable(fingerprint: &str) -> bool {
 /// The members of one object, and its name for error texts. `null` counts as absent.
 struct Fields<'a> {
     place: &'a str,
-    members: &'a [(String, &'a RawValue)],
+    members: &'a [Member<'a>],
 }
 
 impl<'a> Fields<'a> {
@@ -293,8 +293,8 @@ impl<'a> Fields<'a> {
     fn texts(&self, key: &str, value: &RawValue) -> Result<BTreeMap<String, String>, String> {
         let members =
             json::members(value).ok_or_else(|| self.wrong(key, value, "an object of strings"))?;
-        let read = |(name, value): (String, &RawValue)| match json::text(value) {
-            Some(text) => Ok((name, text)),
+        let read = |(name, value): Member<'_>| match json::text(value) {
+            Some(text) => Ok((name.into_owned(), text)),
             None => {
                 let (found, name) = (json::kind(value), quote(&name));
                 Err(format!(

@@ -2,10 +2,8 @@
 //! Both have a fixed size and are changed in place, so that a page leaves a machine whose disk is full. What was
 //! written by half, or written over by something else, is known for what it is.
 
-use sha2::{Digest, Sha256};
-
 use super::json;
-use super::records::hex_digest;
+use super::records::{digest, hex_digest};
 use crate::judge::Time;
 use crate::judge::delivery::{EventName, Mark, Stage};
 
@@ -248,7 +246,7 @@ pub fn entry(bytes: &[u8]) -> Option<Entry> {
 
 /// The chance that moves a wait, the same for the same attempt on the same host.
 pub fn chance(host: &str, event: &EventName, escalator: &str, attempt: u32) -> u16 {
-    let digest = Sha256::digest(format!("{host}\n{event}\n{escalator}\n{attempt}").as_bytes());
+    let digest = digest(format!("{host}\n{event}\n{escalator}\n{attempt}").as_bytes());
     let mut bytes = digest.iter().copied();
     u16::from_be_bytes([
         bytes.next().unwrap_or_default(),

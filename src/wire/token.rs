@@ -3,9 +3,7 @@
 
 use std::hint::black_box;
 
-use sha2::{Digest, Sha256};
-
-use super::base64;
+use super::{base64, records};
 
 /// A secret, by its hash. It has no `Debug` or `Display`, so that no log line can carry it.
 #[derive(Clone)]
@@ -85,7 +83,7 @@ impl Token {
 const HINT: &str = "make one with: openssl rand -hex 32";
 
 fn hash(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
+    records::digest(bytes)
 }
 
 #[cfg(test)]

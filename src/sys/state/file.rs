@@ -3,12 +3,13 @@
 //! A record comes into the world whole (written aside, synced, linked into place) and is changed in
 //! place from then on. What cannot be read is kept aside in `damaged/`, never thrown away, and counts as unknown.
 
+use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::StateError;
-use super::reserve::Reserve;
+use super::reserve::{self, Reserve};
 use super::twin;
 use crate::judge::pauses::Pauses;
 use crate::judge::{Host, Record, Time};
@@ -25,6 +26,8 @@ const PAUSES: &str = "pauses";
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
+    /// The reserve, open for reading once it was needed: it is made once, and never replaced.
+    reserve: OnceCell<File>,
     /// Damaged records kept aside by this process, for the log.
     pub kept_aside: Vec<PathBuf>,
 }
@@ -34,10 +37,12 @@ impl Store {
     /// means that nothing may run; a reserve or a file of the pauses that cannot be made is no error.
     pub fn open(folder: &Path) -> Result<Store, StateError> {
         let fail = |doing| move |error| StateError::new(folder, doing, error);
-        if !folder.exists() {
+        let mut trusted = files::trusted(folder);
+        if trusted.is_err() && !folder.exists() {
             files::make_folder(folder, 0o700).map_err(fail("make the state folder"))?;
+            trusted = files::trusted(folder);
         }
-        files::trusted(folder)
+        trusted
             .map_err(io::Error::other)
             .map_err(fail("trust the state folder"))?;
         let store = Store::at(folder);
@@ -74,6 +79,7 @@ impl Store {
     pub fn at(folder: &Path) -> Store {
         Store {
             folder: folder.to_owned(),
+            reserve: OnceCell::new(),
             kept_aside: Vec::new(),
         }
     }
@@ -110,8 +116,8 @@ impl Store {
         match files::read_only().open(&path) {
             Ok(file) => found(twin::read(&file, 0, key)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if let Some((file, offset)) = Reserve::peek(&self.reserve(), key)? {
-                    return found(twin::read(&file, offset, key));
+                if let Some((file, offset)) = self.peek_reserve(key)? {
+                    return found(twin::read(file, offset, key));
                 }
                 // It may have left the reserve meanwhile.
                 match files::read_only().open(&path) {
@@ -250,7 +256,7 @@ impl Store {
     ) -> io::Result<Option<T>> {
         // The lock of the reserve is only for those who have a room there or need one: making a file waits for
         // the disk, and a crowd of new alerts should not wait for one another as well.
-        if Reserve::peek(&self.reserve(), key)?.is_some() {
+        if self.peek_reserve(key)?.is_some() {
             return self.move_out(path, key, now, change);
         }
         let before = T::default();
@@ -307,6 +313,23 @@ impl Store {
         Ok(Some(value))
     }
 
+    /// The reserve's file, and where this key's room begins, as far as can be told without the lock. Nobody waits for
+    /// anybody: however many read, none is told that the reserve is locked for too long.
+    fn peek_reserve(&self, key: &str) -> io::Result<Option<(&File, u64)>> {
+        let file = match self.reserve.get() {
+            Some(file) => file,
+            None => match files::read_only().open(self.reserve()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                other => self.reserve.get_or_init({
+                    let file = other?;
+                    || file
+                }),
+            },
+        };
+        let room = reserve::room_in(file, key)?;
+        Ok(room.map(|offset| (file, offset)))
+    }
+
     /// The file of a record's own.
     fn place(&self, key: &str) -> PathBuf {
         if key == HOST || key == PAUSES {
@@ -343,10 +366,16 @@ fn full(error: &io::Error) -> bool {
 fn make(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let temporary = folder.join(format!(".new-{}", std::process::id()));
-    let _ = fs::remove_file(&temporary);
-    let made = files::read_write()
-        .create_new(true)
-        .open(&temporary)
+    let open = || files::read_write().create_new(true).open(&temporary);
+    let opened = match open() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Left by a process of this number that died.
+            let _ = fs::remove_file(&temporary);
+            open()
+        }
+        other => other,
+    };
+    let made = opened
         .map_err(|error| match error.kind() {
             // Not to be taken for the file itself, which somebody else may have made meanwhile.
             io::ErrorKind::AlreadyExists => io::Error::other(format!(

@@ -57,23 +57,9 @@ impl Reserve {
         }
     }
 
-    /// The file, and where this key's room begins, as far as can be told without the lock. Nobody waits for
-    /// anybody: however many read, none is told that the reserve is locked for too long.
-    pub(super) fn peek(path: &Path, key: &str) -> io::Result<Option<(File, u64)>> {
-        let file = match files::read_only().open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
-        };
-        let reserve = Reserve { file };
-        let place = reserve.place(&entry(key))?;
-        Ok(place.map(|place| (reserve.file, offset(place))))
-    }
-
     /// The file, and where this key's room begins, if it has one.
     pub(super) fn room(&self, key: &str) -> io::Result<Option<(&File, u64)>> {
-        Ok(self
-            .place(&entry(key))?
-            .map(|place| (&self.file, offset(place))))
+        Ok(room_in(&self.file, key)?.map(|offset| (&self.file, offset)))
     }
 
     /// Gives this key a room, with this content. Rooms of alerts that have a file of their own
@@ -109,8 +95,7 @@ impl Reserve {
 
     /// Whose records are here.
     pub(super) fn keys(&self) -> io::Result<Vec<String>> {
-        let index = self.index()?;
-        Ok(index
+        Ok(index(&self.file)?
             .chunks_exact(KEY)
             .map(|key| {
                 String::from_utf8_lossy(key)
@@ -120,23 +105,31 @@ impl Reserve {
             .collect())
     }
 
-    fn place(&self, key: &[u8]) -> io::Result<Option<usize>> {
-        Ok(self
-            .index()?
-            .chunks_exact(KEY)
-            .position(|entry| entry == key))
-    }
-
-    fn index(&self) -> io::Result<Vec<u8>> {
-        let mut index = vec![0; ROOMS * KEY];
-        self.file.read_exact_at(&mut index, 0)?;
-        Ok(index)
+    fn place(&self, key: &[u8; KEY]) -> io::Result<Option<usize>> {
+        place_in(&self.file, key)
     }
 
     fn name(&self, place: usize, key: &[u8]) -> io::Result<()> {
         self.file.write_all_at(key, (place * KEY) as u64)?;
         self.file.sync_data()
     }
+}
+
+/// Where this key's room begins in the reserve's file, as far as can be told without the lock.
+pub(super) fn room_in(file: &File, key: &str) -> io::Result<Option<u64>> {
+    Ok(place_in(file, &entry(key))?.map(offset))
+}
+
+fn place_in(file: &File, key: &[u8; KEY]) -> io::Result<Option<usize>> {
+    Ok(index(file)?
+        .chunks_exact(KEY)
+        .position(|entry| entry == key))
+}
+
+fn index(file: &File) -> io::Result<[u8; ROOMS * KEY]> {
+    let mut index = [0; ROOMS * KEY];
+    file.read_exact_at(&mut index, 0)?;
+    Ok(index)
 }
 
 /// A key as the index has it.

@@ -2,9 +2,7 @@
 //! that first does not hold, and what a crash leaves is no break: a line without its end that the next append ended
 //! and named. It cannot know a history that somebody wrote anew from some line to the end, head and all.
 
-use sha2::{Digest as _, Sha256};
-
-use super::super::history::GENESIS;
+use super::super::{history::GENESIS, records};
 use super::order::LIVE;
 
 /// A sha256.
@@ -81,7 +79,7 @@ pub struct Walked {
 /// What binds this line, its newline left away.
 pub fn link(line: &[u8]) -> Link {
     Link {
-        digest: Sha256::digest(line).into(),
+        digest: records::digest(line),
         prev: prev(line),
     }
 }

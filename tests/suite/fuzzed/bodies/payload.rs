@@ -33,13 +33,14 @@ pub fn body(data: &[u8]) {
 fn handed_over(
     notification: &Notification,
     posted: &Posted,
-    sent: &[(String, &json::RawValue)],
+    sent: &[json::Member<'_>],
     alert: &json::RawValue,
 ) {
     let input = notification.handler_input(posted);
     let text = input.strip_suffix(b"\n").unwrap();
     let found = json::members(json::check(text).unwrap()).unwrap();
-    let named = |(name, value): &(String, &json::RawValue)| (name.clone(), value.get().to_owned());
+    let named =
+        |(name, value): &json::Member<'_>| (name.clone().into_owned(), value.get().to_owned());
     let mut wanted: Vec<_> = sent
         .iter()
         .filter(|(name, _)| name != "alerts" && name != "alert")
