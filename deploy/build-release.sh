@@ -170,12 +170,19 @@ train() {
   asked "$1" /metrics
 }
 
-merger() {
-  local host found
-  host=$(rustc -vV | sed -n 's/^host: //p')
-  found=$(rustc --print sysroot)/lib/rustlib/$host/bin/llvm-profdata
-  if [[ ! -x $found ]] && command -v rustup >/dev/null; then rustup component add llvm-tools >&2 || true; fi
-  [[ -x $found ]] && printf '%s' "$found"
+# What comes with rustc: llvm-profdata (the component llvm-tools), and a linker that takes an order.
+tools=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin
+merge=$tools/llvm-profdata
+
+can_merge() {
+  if [[ ! -x $merge ]] && command -v rustup >/dev/null; then rustup component add llvm-tools >&2 || true; fi
+  [[ -x $merge ]]
+}
+
+# The functions that were called, by what llvm-profdata shows: `  [MODULE;]NAME:`, then the counts of its blocks.
+called() {
+  awk '/^  [^ ].*:$/ { name = $1; sub(/:$/, "", name); sub(/^.*;/, "", name) }
+    /Block counts: .*[1-9]/ { print name }'
 }
 
 can_count() {
@@ -187,12 +194,17 @@ say "way $way, target $triple, $(rustc --version)"
 settings
 learnt=()
 if [[ -n $trained ]]; then
-  if [[ $way != debian ]] && can_count && merge=$(merger); then
+  if [[ $way != debian ]] && can_count && can_merge; then
     compile "$target/training" -C "profile-generate=$work/counts"
     train "$target/training/$triple/release/self-heal" >"$work/answers"
     (($(grep -c '"verdict":"healed"' "$work/answers") >= 12)) || die "the build that counts does not heal: $(cat "$work/answers")"
     "$merge" merge -o "$work/learnt" "$work/counts"/*.profraw
     learnt=(-C "profile-use=$work/learnt")
+    if [[ -x $tools/gcc-ld/ld.lld ]]; then
+      "$merge" show --all-functions --counts "$work/learnt" | called >"$work/order"
+      learnt+=(-C "link-arg=-B$tools/gcc-ld" -C link-arg=-fuse-ld=lld)
+      learnt+=(-C "link-arg=-Wl,--symbol-ordering-file=$work/order,--no-warn-symbol-ordering")
+    fi
   else
     say 'not trained: this toolchain has no profiler (llvm-tools, profiler_builtins). It works the same, some 0.2 ms slower.'
   fi
