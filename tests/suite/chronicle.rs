@@ -922,13 +922,7 @@ fn no_text_of_a_line_reaches_a_terminal_raw_and_none_is_changed() {
     );
     let value = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     assert_eq!(value(&line), value(&sandbox.read("state/history.jsonl")));
-    says(
-        &sandbox,
-        &["--verify"],
-        0,
-        "intact: 1 line in 1 file\n",
-        "",
-    );
+    says(&sandbox, &["--verify"], 0, "intact: 1 line in 1 file\n", "");
 }
 
 #[test]
