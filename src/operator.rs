@@ -14,12 +14,15 @@ use crate::judge::pauses::{Pause, Pauses, Scope};
 use crate::judge::reset::reset as without_counts;
 use crate::judge::{AlertName, Record, Time};
 use crate::paging::{self, About};
+use crate::sys::history::History;
 use crate::sys::log::Log;
 use crate::sys::process::ProcessId;
 use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
 use crate::sys::{clock, files, identity, settings};
+use crate::wire::chronicle::OPERATOR;
 use crate::wire::config::Config;
+use crate::wire::history::Event;
 use crate::wire::quote::printable;
 use crate::wire::timestamp::rfc3339;
 use crate::wire::{duration, pauses};
@@ -335,6 +338,17 @@ impl Desk {
             ("forgotten", &forgotten),
         ];
         self.log.warn("reset", &values);
+        let line = Event::Reset {
+            alertname: &after.alertname,
+            instance: &after.instance,
+            key,
+            peer: &format!("{OPERATOR}{}", self.who),
+            forgotten: &forgotten,
+        };
+        if let Err(error) = History::new(&self.config.state_dir).append(&line) {
+            said.warnings
+                .push(format!("the history has no line of it: {error}"));
+        }
         said.line(&format!("reset: {}: {forgotten}", title_or(&after, key)));
         if let Some(run) = &after.in_flight {
             let since = rfc3339(run.started);

@@ -7,7 +7,7 @@ use crate::deliver;
 use crate::ready;
 use crate::sys::escalator::{self, Escalator};
 use crate::sys::sight::{self, Sight};
-use crate::sys::{mounts, settings};
+use crate::sys::{interpreter, mounts, settings};
 
 /// The largest escalator that is read for its text, and the most files of the configuration's folder.
 const LARGEST: u64 = 4 * 1024 * 1024;
@@ -109,7 +109,7 @@ fn one(desk: &mut Desk, escalator: &Escalator) {
         let (need, program, package) = (words.next(), words.next(), words.next());
         if let (Some("need"), Some(program), Some(package), None) =
             (need, program, package, words.next())
-            && !scripts::on_path(program)
+            && !interpreter::on_path(program)
         {
             let what = format!("it needs {program}, which is not installed: no page is delivered");
             let place = format!("{}:{line}", escalator.path);

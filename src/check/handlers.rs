@@ -175,7 +175,10 @@ fn refused(desk: &mut Desk, path: &Path, why: &str) {
     if forbidden && desk.uid != crate::sys::identity::uid() && sight::allowed(path, 0o4).is_ok() {
         return desk.unseen(shown, "the handler may not be read by this account");
     }
-    let rest = why.strip_prefix(&format!("{shown}: ")).unwrap_or(why);
+    // Its own path is the finding's place; of a folder on its way the whole path is said.
+    let rest = why.strip_prefix(&shown).unwrap_or(why);
+    let rest = [": ", " "].iter().find_map(|gap| rest.strip_prefix(gap));
+    let rest = rest.unwrap_or(why);
     let line = rest
         .strip_prefix("line ")
         .and_then(|rest| rest.split_once(": "));

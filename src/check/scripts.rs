@@ -6,9 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Desk, kinds};
-use crate::sys::sight::{self, Sight};
+use crate::sys::interpreter::{self, Unfound};
 use crate::sys::tool::{self, Call};
-use crate::wire::environment::PATH;
 use crate::wire::shebang::{self, Interpreter};
 
 /// What a shell reads the script from, by a name: else it would not say in which line.
@@ -41,10 +40,13 @@ pub(super) fn look(desk: &mut Desk, path: &Path, bytes: &[u8]) {
         );
     }
     if let Some(interpreter) = &shebang
-        && let Err(why) = found(interpreter)
+        && let Err(unfound) = interpreter::found(interpreter)
     {
         let place = format!("{}:1", path.display());
-        let what = format!("{why}: it cannot be started");
+        let what = match unfound {
+            Unfound::ByTheKernel(why) => format!("{why}: it cannot be started"),
+            Unfound::ByEnv(why) => format!("{why}: it ends with 127 whenever it is started"),
+        };
         return desk.found(
             &kinds::INTERPRETER,
             place,
@@ -84,34 +86,6 @@ fn placed(complaint: &str) -> (Option<u32>, &str) {
         Some((line, said)) => (Some(line), said),
         None => (None, rest),
     }
-}
-
-/// Whether the kernel, and env(1), will find it.
-fn found(interpreter: &Interpreter) -> Result<(), String> {
-    let Interpreter { path, by_env, .. } = interpreter;
-    if !path.starts_with('/') {
-        return Err(format!("#!{path} is no absolute path"));
-    }
-    match sight::at(Path::new(path)) {
-        Sight::There(thing) if thing.file => {}
-        Sight::Hidden => return Ok(()),
-        _ => return Err(format!("there is no {path}")),
-    }
-    sight::allowed(Path::new(path), 0o1).map_err(|why| format!("{path}: {why}"))?;
-    match by_env {
-        Some(name) if !on_path(name) => Err(format!("{path} finds no {name} in {PATH}")),
-        _ => Ok(()),
-    }
-}
-
-/// Whether a handler finds this program by its name.
-pub(super) fn on_path(name: &str) -> bool {
-    let there = |path: &Path| matches!(sight::at(path), Sight::There(thing) if thing.file && thing.mode & 0o111 != 0);
-    if name.contains('/') {
-        return there(Path::new(name));
-    }
-    PATH.split(':')
-        .any(|folder| there(&Path::new(folder).join(name)))
 }
 
 /// What the shell says of it. It reads it from its standard input, as the account that serves.

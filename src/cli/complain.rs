@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::{Choice, Command, Misused};
+use super::{COMMANDS, Choice, Command, Misused};
 use crate::serve::{BROKEN, MISUSED};
 use crate::wire::nearest;
 use crate::wire::quote::printable;
@@ -31,17 +31,17 @@ pub(super) fn complain(command: Option<&Command>, error: &anyhow::Error) -> Exit
 fn wrong(command: Option<&Command>, error: &lexopt::Error) -> String {
     let options: Vec<&str> = match command {
         Some(command) => command.option_names().collect(),
-        None => vec!["--help", "--version"],
+        None => Vec::new(),
     };
     let near = match error {
-        lexopt::Error::UnexpectedOption(option) => {
-            Some(nearest::hint(option, options.iter().copied()))
-        }
+        lexopt::Error::UnexpectedOption(option) => Some(match command {
+            None => of_a_command(option),
+            Some(_) => nearest::hint(option, options.iter().copied()),
+        }),
         // An option without its dashes.
         lexopt::Error::UnexpectedArgument(word) => {
             let dashed = format!("--{}", word.to_string_lossy());
-            let known = options.contains(&dashed.as_str());
-            known.then(|| format!("; did you mean {dashed}?"))
+            Some(nearest::hint(&dashed, options.iter().copied()))
         }
         lexopt::Error::MissingValue {
             option: Some(option),
@@ -51,6 +51,23 @@ fn wrong(command: Option<&Command>, error: &lexopt::Error) -> String {
         _ => None,
     };
     format!("{}{}", plain(&error.to_string()), near.unwrap_or_default())
+}
+
+/// Before any command there are few options, and one of a command's may be meant.
+fn of_a_command(option: &str) -> String {
+    let has = |command: &&Command| command.option(option).is_some();
+    match COMMANDS.iter().find(has) {
+        Some(Command { name, .. }) => {
+            format!("; options stand behind their command: self-heal {name} {option}")
+        }
+        None => {
+            let all = COMMANDS.iter().flat_map(Command::option_names);
+            let mut all: Vec<&str> = all.chain(["--version"]).collect();
+            all.sort_unstable();
+            all.dedup();
+            nearest::hint(option, all)
+        }
+    }
 }
 
 /// What an option takes.

@@ -7,6 +7,7 @@ use lexopt::{Arg, Parser};
 
 use super::{Choice, Command, Misused, nothing_more, say};
 use crate::guard::{self, Refusal};
+use crate::wire::nearest;
 
 const USAGE: &str = "it takes capture or restore, and a run id";
 
@@ -37,7 +38,10 @@ fn run(mut args: Parser) -> anyhow::Result<ExitCode> {
     let done = match what.as_str() {
         "capture" => guard::capture(&run),
         "restore" => guard::restore(&run),
-        _ => Err(Refusal::Misused(USAGE.to_owned())),
+        other => {
+            let near = nearest::hint(other, ["capture", "restore"]);
+            Err(Refusal::Misused(format!("{USAGE}{near}")))
+        }
     };
     match done {
         Ok(answer) => say(&answer),

@@ -16,7 +16,7 @@ use crate::serve::BROKEN;
 pub(super) const COMMAND: Command = Command {
     name: "history",
     about: "show what was run, why and how it ended; whether healing helps; whether anybody changed the history",
-    usage: "[--since TIME] [--until TIME] [--alert NAME] [--instance INSTANCE] [--outcome WORD] [--run RUN] \
+    usage: "[--since TIME] [--until TIME] [--alert NAME] [--instance INSTANCE] [--outcome OUTCOME] [--run RUN] \
             [--summary | --follow] [--json] | --verify",
     options: &[
         Choice {
@@ -36,7 +36,7 @@ pub(super) const COMMAND: Command = Command {
             about: "this instance alone, written as the alert has it",
         },
         Choice {
-            form: "--outcome WORD",
+            form: "--outcome OUTCOME",
             about: "what ended so (healed, failed, timeout, gave-up…), or observed, verified, ineffective, running",
         },
         Choice {
@@ -53,7 +53,7 @@ pub(super) const COMMAND: Command = Command {
         },
         Choice {
             form: "--json",
-            about: "the stored lines as they are; with --summary, an object a line",
+            about: "the stored lines; with --summary, an object a line",
         },
         Choice {
             form: "--verify",

@@ -8,6 +8,7 @@ use lexopt::{Parser, ValueExt};
 
 use super::{Choice, Command, Misused, once, tell};
 use crate::operator::snapshots;
+use crate::wire::nearest;
 
 /// The command.
 pub(super) const COMMAND: Command = Command {
@@ -51,8 +52,12 @@ fn run(mut args: Parser) -> Result<ExitCode> {
         ["list"] => snapshots::list(alert.as_deref(), json),
         ["restore", run] if alert.is_none() && !json => snapshots::restore(run),
         _ => {
+            let near = match words.first() {
+                Some(&("list" | "restore")) | None => String::new(),
+                Some(word) => nearest::hint(word, ["list", "restore"]),
+            };
             let why = "say what: list, with --alert and --json if you like, or restore and a run";
-            return Err(Misused(why.to_owned()).into());
+            return Err(Misused(format!("{why}{near}")).into());
         }
     };
     tell(told)

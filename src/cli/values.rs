@@ -1,7 +1,8 @@
 //! What an option or an argument takes, read off the form that help shows: `--alert NAME`, `ALERT INSTANCE`,
 //! `capture RUN`. Words in capitals stand for a value and are all in one table; other words stand for themselves.
 
-use super::{Choice, Command};
+use super::{COMMANDS, Choice, Command};
+use crate::wire::chronicle::runs;
 
 /// A kind of value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(super) enum Value {
     Escalator,
     /// The name of a command.
     Command,
+    /// What a run, or a line of the history, can be asked for by.
+    Outcome,
     /// A file.
     File,
     /// A folder.
@@ -50,7 +53,7 @@ const WORDS: &[(&str, Value)] = &[
     ("RUN", Value::Free),
     ("SNAPSHOT", Value::Free),
     ("VERDICT", Value::Free),
-    ("OUTCOME", Value::Free),
+    ("OUTCOME", Value::Outcome),
     ("USER", Value::Free),
     ("LABEL=VALUE", Value::Free),
     ("NAME=VALUE", Value::Free),
@@ -76,6 +79,17 @@ impl Word {
         }
         let found = WORDS.iter().find(|(word, _)| *word == text);
         found.map(|(_, value)| Word::Stands(*value))
+    }
+}
+
+impl Value {
+    /// Its words with what they mean, where it has some that every machine has.
+    pub(super) fn words(self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Value::Command => COMMANDS.iter().map(|c| (c.name, c.about)).collect(),
+            Value::Outcome => runs::outcomes().collect(),
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -112,7 +126,6 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
-    use super::super::COMMANDS;
     use super::*;
 
     #[test]

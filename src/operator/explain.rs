@@ -35,8 +35,9 @@ pub enum Question {
 /// Explains it.
 ///
 /// # Errors
-/// What is asked for is no payload and no alert.
+/// What is asked for is no payload and no alert; or root may not become the account that serves.
 pub fn explain(question: &Question) -> Result<Explanation, Refused> {
+    settings::become_viewer().map_err(Refused::Failed)?;
     let mut desk = Desk::open();
     match question {
         Question::Payload(bytes) => {
@@ -78,7 +79,7 @@ impl Desk {
     fn open() -> Desk {
         let mut gates = Vec::new();
         let mut refused = None;
-        let config = match settings::load_for_viewer() {
+        let config = match settings::load() {
             Ok(config) => {
                 gates.push(Gate::passed("configuration", configured()));
                 config
@@ -280,7 +281,7 @@ impl Desk {
             store: self.store.as_ref(),
             notification,
             gates: &gates,
-            list: text.as_deref().unwrap_or_default(),
+            list: text.as_deref().ok(),
             own,
             now: self.now,
         };

@@ -21,7 +21,7 @@ use crate::wire::chronicle::summary::Summary;
 use crate::wire::chronicle::{self, Entry, Filter};
 use crate::wire::config::Config;
 use crate::wire::paint::{Paint, Tone};
-use crate::wire::quote::printable;
+use crate::wire::quote::{json, printable};
 use crate::wire::records::hex_digest;
 
 /// How often it is looked whether a line came. A person looks on.
@@ -128,6 +128,24 @@ impl From<io::Error> for Stopped {
         }
         let why = format!("cannot write to standard output: {error}");
         Stopped::Refused(Refused::Failed(why))
+    }
+}
+
+/// Why it does not follow any further.
+enum Halted {
+    Stopped(Stopped),
+    Unread(io::Error),
+}
+
+impl From<io::Error> for Halted {
+    fn from(error: io::Error) -> Halted {
+        Halted::Unread(error)
+    }
+}
+
+impl From<Stopped> for Halted {
+    fn from(stopped: Stopped) -> Halted {
+        Halted::Stopped(stopped)
     }
 }
 
@@ -238,12 +256,8 @@ impl Reader<'_> {
         if self.json {
             let mut any = false;
             self.each(&chronicle, |line, entry, filter| {
-                if filter.takes(entry) {
-                    any = true;
-                    out.write_all(line)?;
-                    out.write_all(b"\n")?;
-                }
-                Ok(())
+                any |= filter.takes(entry);
+                write_line(out, line, entry, filter)
             })?;
             return Ok(any);
         }
@@ -324,23 +338,29 @@ impl Reader<'_> {
         shown: &mut Shown,
         out: &mut dyn Write,
     ) -> Result<(), Stopped> {
-        for line in follower.more().map_err(|error| self.refused(error))? {
-            let Some(entry) = Entry::parse(&line) else {
-                (self.warn)("a line came that is no record");
-                continue;
+        let Reader { filter, warn, .. } = self;
+        let came = follower.more(&mut |line| {
+            let Some(entry) = Entry::parse(line) else {
+                warn("a line came that is no record");
+                return Ok(());
             };
             match shown {
-                Shown::Lines => write_line(out, &line, &entry, &self.filter)?,
+                Shown::Lines => write_line(out, line, &entry, filter)?,
                 Shown::Table(both) => {
                     let (runs, table) = &mut **both;
-                    let run = runs.add(&entry, &self.filter);
-                    if let Some(run) = run.filter(|run| run.is_asked_for(&self.filter)) {
-                        out.write_all(table.line_as_it_comes(run).as_bytes())?;
+                    let run = runs.add(&entry, filter);
+                    if let Some(run) = run.filter(|run| run.is_asked_for(filter)) {
+                        let line = table.line_as_it_comes(run).as_bytes();
+                        out.write_all(line).map_err(Stopped::from)?;
                     }
                 }
             }
-        }
-        Ok(())
+            Ok(())
+        });
+        came.map_err(|halted| match halted {
+            Halted::Stopped(stopped) => stopped,
+            Halted::Unread(error) => self.refused(error),
+        })
     }
 
     fn verify(&mut self, out: &mut dyn Write) -> Result<bool, Stopped> {
@@ -364,21 +384,19 @@ impl Reader<'_> {
             .filter_map(|place| parts.get_mut(place).map(std::mem::take))
             .collect();
         let walked = chain::walk(&parts, Head::parse(chronicle.head.as_deref()));
-        let files = match walked.files {
-            1 => "1 file".to_owned(),
-            count => format!("{count} files"),
-        };
+        let files = count(walked.files, "file");
+        let lines = |number| count(number, "line");
         let text = match &walked.broken {
             None if walked.lines == 0 => "intact: nothing was ever written\n".to_owned(),
             None => {
                 let intact = self.paint.text(Tone::Good, "intact");
-                format!("{intact}: {} lines in {files}\n", walked.lines)
+                format!("{intact}: {} in {files}\n", lines(walked.lines))
             }
             Some((place, why)) => {
                 let broken = self.paint.text(Tone::Bad, "broken");
-                let (good, lines) = (walked.good, walked.lines);
+                let (good, lines) = (count(walked.good, "good line"), lines(walked.lines));
                 format!(
-                    "{broken}: {}\n  {good} good lines before it, {lines} lines in {files}\n",
+                    "{broken}: {}\n  {good} before it, {lines} in {files}\n",
                     printable(&format!("{place} {why}"))
                 )
             }
@@ -391,12 +409,20 @@ impl Reader<'_> {
     }
 }
 
+fn count(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
+    }
+}
+
 /// What is shown so far of what is followed.
 enum Shown {
     Lines,
     Table(Box<(Runs, Table)>),
 }
 
+/// The line, fit for a terminal: its value is the stored one's, and --verify reads the file.
 fn write_line(
     out: &mut dyn Write,
     line: &[u8],
@@ -404,7 +430,9 @@ fn write_line(
     filter: &Filter,
 ) -> Result<(), Stopped> {
     if filter.takes(entry) {
-        out.write_all(line)?;
+        // It was read as JSON, so it is UTF-8.
+        let line = std::str::from_utf8(line).unwrap_or_default();
+        out.write_all(json(line).as_bytes())?;
         out.write_all(b"\n")?;
     }
     Ok(())
@@ -488,7 +516,7 @@ impl Running {
             let run = record
                 .in_flight
                 .as_ref()
-                .filter(|run| run.id == seen.run_id);
+                .filter(|run| *run.id == *seen.run_id);
             run.is_some_and(|run| ProcessId::from(run.supervisor).alive())
         };
         if !seen.fingerprint.is_empty() {

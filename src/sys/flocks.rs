@@ -35,18 +35,29 @@ pub fn of(path: &Path) -> io::Result<Vec<Flock>> {
         let why = format!("{} is not a regular file", path.display());
         return Err(io::Error::other(why));
     }
-    let wanted = as_the_kernel_names(&file)?;
-    let text = fs::read_to_string("/proc/locks")?;
-    let mut found: BTreeSet<Flock> = text
-        .lines()
-        .filter_map(|line| held(line, &wanted))
-        .collect();
+    let mut found = listed(&file)?;
     if found.is_empty() {
         // Inside another pid namespace than the first, a lock whose caller is dead is not listed (locks_show,
         // fs/locks.c); whoever still has the file open tells of it in fdinfo.
         found.extend(keepers(&meta)?);
     }
     Ok(found.into_iter().collect())
+}
+
+/// Whether somebody holds a lock on the folder at `path` who has called flock(2) himself: nobody inherits those.
+///
+/// # Errors
+/// The folder cannot be opened for reading, or /proc not be read.
+pub fn any_on_folder(path: &Path) -> io::Result<bool> {
+    let folder = files::read_only().open(path)?;
+    Ok(!listed(&folder)?.is_empty())
+}
+
+fn listed(file: &File) -> io::Result<BTreeSet<Flock>> {
+    let wanted = as_the_kernel_names(file)?;
+    let text = fs::read_to_string("/proc/locks")?;
+    let locks = text.lines().filter_map(|line| held(line, &wanted));
+    Ok(locks.collect())
 }
 
 /// Device and inode as /proc/locks writes them: those of the file system itself, which stat(2) hides on btrfs and
@@ -153,6 +164,20 @@ mod tests {
         other.try_lock().unwrap();
         fs::remove_file(&path).unwrap();
         assert!(of(&std::env::temp_dir()).is_err());
+    }
+
+    #[test]
+    fn a_folder_is_looked_at_and_stays_free() {
+        let path = std::env::temp_dir().join(format!("self-heal-flocks-{}.d", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        assert!(!any_on_folder(&path).unwrap());
+        let one = File::open(&path).unwrap();
+        one.lock().unwrap();
+        assert!(any_on_folder(&path).unwrap());
+        one.unlock().unwrap();
+        assert!(!any_on_folder(&path).unwrap());
+        fs::remove_dir(&path).unwrap();
+        assert!(any_on_folder(&path).is_err());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The account that this process runs as, and who asked for that.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::unistd::{Gid, Uid, getegid, geteuid, setfsgid, setfsuid, setgid, setgroups, setuid};
+use nix::unistd::{
+    Gid, Uid, getegid, geteuid, getgroups, setfsgid, setfsuid, setgid, setgroups, setuid,
+};
 
 use crate::sys::accounts::{Accounts, memberships};
 use crate::sys::viewpoint;
@@ -76,24 +78,18 @@ pub fn become_owner_of(path: &Path) -> Result<(), String> {
     if meta.uid() == 0 {
         return Ok(());
     }
-    let accounts = Accounts::read().map_err(|error| fail("/etc/passwd", error))?;
-    let gid = accounts.gid(meta.uid()).unwrap_or_else(|| meta.gid());
-    let mut groups = vec![Gid::from_raw(gid)];
-    if let Some(name) = accounts.name(meta.uid()) {
-        let member = memberships(name).map_err(|error| fail("/etc/group", error))?;
-        groups.extend(member.into_iter().map(Gid::from_raw));
-    }
+    let (gid, groups) = groups_of(&meta).map_err(|(what, error)| fail(what, error))?;
     // The groups first: afterwards nobody may change them.
     setgroups(&groups)
-        .and_then(|()| setgid(Gid::from_raw(gid)))
+        .and_then(|()| setgid(gid))
         .and_then(|()| setuid(Uid::from_raw(meta.uid())))
         .map_err(|error| fail("its owner cannot be become", error.into()))
 }
 
 /// Does this with the rights over files of the account that owns `path`, and no more: for root, who reads where another
 /// account may have put links, and then writes where that account may not. With the user id of file accesses the kernel
-/// takes root's power over them away, and gives it back (setfsuid(2), capabilities(7)). For any other account, and root's
-/// own path, nothing changes.
+/// takes root's power over them away, and gives it back (setfsuid(2), capabilities(7)); the supplementary groups are that
+/// account's for as long: root's would open files that it cannot. For any other account, and root's own path, nothing changes.
 ///
 /// # Errors
 /// One sentence. There is no such path, or the kernel refuses: then nothing was done, or no more may be.
@@ -109,19 +105,31 @@ pub fn as_owner_of<T>(path: &Path, task: impl FnOnce() -> T) -> Result<T, String
             io::ErrorKind::PermissionDenied.into(),
         )
     };
-    let accounts = Accounts::read().map_err(|error| fail("/etc/passwd", error))?;
+    let (gid, groups) = groups_of(&meta).map_err(|(what, error)| fail(what, error))?;
+    let own = getgroups().map_err(|errno| fail("whose groups these are", errno.into()))?;
+    // The groups first: they take what the others take away.
+    let became = setgroups(&groups).is_ok()
+        && become_for_files_group(gid)
+        && become_for_files(Uid::from_raw(meta.uid()));
+    let done = became.then(task);
+    let user = become_for_files(geteuid());
+    let group = become_for_files_group(getegid());
+    let again = user && group && setgroups(&own).is_ok();
+    done.filter(|_| again).ok_or_else(refused)
+}
+
+/// The group of the account that owns this, and all the groups it is in.
+fn groups_of(meta: &Metadata) -> Result<(Gid, Vec<Gid>), (&'static str, io::Error)> {
+    let accounts = Accounts::read().map_err(|error| ("/etc/passwd", error))?;
     let gid = accounts.gid(meta.uid()).unwrap_or_else(|| meta.gid());
-    // The group first: it takes what the other one takes away.
-    if !(become_for_files_group(Gid::from_raw(gid)) && become_for_files(Uid::from_raw(meta.uid())))
-    {
-        return Err(refused());
+    let mut groups = vec![gid];
+    if let Some(name) = accounts.name(meta.uid()) {
+        groups.extend(memberships(name).map_err(|error| ("/etc/group", error))?);
     }
-    let done = task();
-    if become_for_files(geteuid()) && become_for_files_group(getegid()) {
-        Ok(done)
-    } else {
-        Err(refused())
-    }
+    Ok((
+        Gid::from_raw(gid),
+        groups.into_iter().map(Gid::from_raw).collect(),
+    ))
 }
 
 /// Neither call says whether it worked; asked again, each tells what it was then.

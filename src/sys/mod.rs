@@ -7,6 +7,7 @@
 )]
 
 pub mod accounts;
+mod apart;
 pub mod catalog;
 pub mod clock;
 pub mod connection;
@@ -18,6 +19,7 @@ pub mod handler;
 pub mod history;
 pub mod identity;
 pub mod inherited;
+pub mod interpreter;
 pub mod leftovers;
 pub mod listeners;
 pub mod lock;

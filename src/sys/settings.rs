@@ -48,23 +48,25 @@ pub fn load_for_operator() -> Result<Config, Vec<String>> {
     load()
 }
 
-/// As [`load`], for who only asks: what is found is judged as the account would that owns `HEAL_STATE_DIR`, and started
-/// as root this process becomes it, for good. Nothing is made.
+/// For who only asks, before [`load`]: what is found from now on is judged as the account would that owns `HEAL_STATE_DIR`,
+/// and started as root this process becomes it, for good. Without that folder nothing changes. Nothing is made.
 ///
 /// # Errors
-/// As [`load`].
-pub fn load_for_viewer() -> Result<Config, Vec<String>> {
+/// The kernel refuses, in a sentence: then nothing may be looked at, because it would be with root's rights.
+pub fn become_viewer() -> Result<(), String> {
     // Only whose view it is comes from this reading, whoever may have written the file.
     let path = file();
     let bytes = files::read_bytes(&path, LARGEST).ok();
     let shown = path.to_string_lossy();
     let given = bytes.as_ref().map(|b| (shown.as_ref(), b.as_slice()));
-    if let Ok(config) = config::load(given, |name| std::env::var_os(name)) {
-        viewpoint::take_owners_of(&config.state_dir);
-        // Without the folder, or where the kernel refuses, the view remains.
-        let _ = identity::become_owner_of(&config.state_dir);
+    let Ok(config) = config::load(given, |name| std::env::var_os(name)) else {
+        return Ok(());
+    };
+    viewpoint::take_owners_of(&config.state_dir);
+    if !files::is_there(&config.state_dir) {
+        return Ok(());
     }
-    load()
+    identity::become_owner_of(&config.state_dir).map_err(|why| format!("HEAL_STATE_DIR: {why}"))
 }
 
 /// The file of the configuration, whether or not there is one.

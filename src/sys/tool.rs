@@ -1,11 +1,11 @@
-//! A program run for its effect or its answer: an exact environment, its input and its output in memory, a time
-//! limit. It refuses to wait for what cannot be killed.
+//! A program run for its effect or its answer: in a session of its own, an exact environment, its input and its output
+//! in memory, a time limit. It refuses to wait for what cannot be killed.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::os::fd::AsFd;
+use std::process::ExitStatus;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::geteuid;
 
 use crate::sys::accounts::Accounts;
-use crate::sys::process;
+use crate::sys::apart::{Account, Apart};
 
 /// The most that is read of what it says.
 const MOST: u64 = 1024 * 1024;
@@ -90,26 +90,17 @@ pub fn ask(call: &Call<'_>) -> Result<Outcome, String> {
     input.rewind().map_err(failed)?;
     let mut said = memory().map_err(failed)?;
     let mut complained = memory().map_err(failed)?;
-    let mut command = Command::new(program);
-    command
-        .args(call.args)
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("LC_ALL", "C")
-        .current_dir("/")
-        .stdin(input)
-        .stdout(said.try_clone().map_err(failed)?)
-        .stderr(complained.try_clone().map_err(failed)?);
-    if let Some(uid) = call.account.filter(|uid| *uid != geteuid().as_raw()) {
-        let accounts = Accounts::read().map_err(failed)?;
-        // Supplementary groups are left behind with root's.
-        command.gid(accounts.gid(uid).unwrap_or(uid)).uid(uid);
-    }
-    let child = {
-        let _alone = process::spawning();
-        command.spawn().map_err(failed)?
+    let account = match call.account.filter(|uid| *uid != geteuid().as_raw()) {
+        None => None,
+        Some(uid) => {
+            let accounts = Accounts::read().map_err(failed)?;
+            let gid = accounts.gid(uid).unwrap_or(uid);
+            Some(Account { uid, gid })
+        }
     };
-    match wait(child, call.bound).map_err(failed)? {
+    let streams = [input.as_fd(), said.as_fd(), complained.as_fd()];
+    let started = Apart::start(program, call.args, account, streams).map_err(failed)?;
+    match wait(started, call.bound).map_err(failed)? {
         Some(status) => Ok(Outcome {
             status,
             said: read(&mut said).map_err(failed)?,
@@ -120,15 +111,15 @@ pub fn ask(call: &Call<'_>) -> Result<Outcome, String> {
 }
 
 /// `None`: it was killed, or cannot be (root's, or stuck in the kernel), and is left behind.
-fn wait(mut child: Child, bound: Duration) -> io::Result<Option<ExitStatus>> {
+fn wait(mut started: Apart, bound: Duration) -> io::Result<Option<ExitStatus>> {
     let began = Instant::now();
     let mut pause = Duration::from_millis(1);
     loop {
-        if let Some(status) = child.try_wait()? {
+        if let Some(status) = started.look()? {
             return Ok(Some(status));
         }
         if began.elapsed() >= bound {
-            let _ = child.kill();
+            started.kill();
             return Ok(None);
         }
         sleep(pause);

@@ -18,7 +18,7 @@ pub mod runs;
 pub mod summary;
 
 /// What stands before an operator's name where a sender's address would.
-const OPERATOR: &str = "operator:";
+pub const OPERATOR: &str = "operator:";
 
 /// A text of a line, borrowed from it where nothing in it is escaped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ pub struct Entry<'a> {
     /// When it was written, to the second.
     #[serde(deserialize_with = "instant_of")]
     pub at: Time,
-    /// What it tells: `intent`, `observed`, `result`, `verified`, `ineffective`.
+    /// What it tells: `intent`, `observed`, `result`, `verified`, `ineffective`, `reset`.
     #[serde(borrow)]
     pub event: Text<'a>,
     /// The run.
@@ -106,11 +106,6 @@ impl<'a> Entry<'a> {
             (Some(who), false) => who.to_owned(),
             (Some(who), true) => format!("{who}, forced"),
         }
-    }
-
-    /// The text of a member that may be missing.
-    fn or_empty(text: Option<&Text<'a>>) -> String {
-        text.map_or_else(String::new, |text| (**text).to_owned())
     }
 }
 

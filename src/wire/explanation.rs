@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::duration;
 use super::meaning::remedy;
 use super::paint::{Paint, Tone};
-use super::quote::{printable, shell};
+use super::quote::{json, printable, shell};
 use crate::judge::Verdict;
 
 /// What became of whoever came to a gate.
@@ -130,6 +130,8 @@ pub struct Explained {
     pub gates: Vec<Gate>,
     /// What would come of it.
     pub end: End,
+    /// What to do about it, where that is not what its verdict says.
+    pub cure: Option<&'static str>,
 }
 
 impl Explained {
@@ -235,9 +237,8 @@ impl Explanation {
                 })
                 .collect(),
         };
-        let mut text = serde_json::to_string(&shape).unwrap_or_default();
-        text.push('\n');
-        text
+        let text = serde_json::to_string(&shape).unwrap_or_default();
+        format!("{}\n", json(&text))
     }
 
     /// For a person: one line a gate, then what would come of it.
@@ -249,7 +250,7 @@ impl Explanation {
             let title = format!("{} on {}", shown(&alert.alertname), shown(&alert.instance));
             out.push_str(&format!("\n{}\n", paint.text(Tone::Strong, &title)));
             out.push_str(&gates(&alert.gates, paint));
-            out.push_str(&end(&alert.end, paint));
+            out.push_str(&end(alert, paint));
         }
         if let Some(status) = self.status() {
             let words = match (self.refused, status) {
@@ -291,8 +292,8 @@ fn gates(gates: &[Gate], paint: Paint) -> String {
     paint.columns("  ", &rows)
 }
 
-fn end(end: &End, paint: Paint) -> String {
-    match end {
+fn end(alert: &Explained, paint: Paint) -> String {
+    match &alert.end {
         End::Run(attempt, plan) => {
             let words = format!("would run attempt {attempt} of {}", plan.max_attempts);
             format!(
@@ -316,7 +317,7 @@ fn end(end: &End, paint: Paint) -> String {
             format!(
                 "  {words} ({settled}): {}\n  what to do: {}\n",
                 printable(detail),
-                remedy(*verdict)
+                alert.cure.map_or_else(|| remedy(*verdict), str::to_owned)
             )
         }
         End::Unknown(why) => {
@@ -399,6 +400,7 @@ mod tests {
                 key: "k".into(),
                 gates: vec![Gate::told("limit", "x")],
                 end,
+                cure: None,
             }],
             unsettled_status: 503,
         }

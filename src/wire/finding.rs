@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::paint::{Paint, Tone};
-use super::quote::printable;
+use super::quote::{json, printable};
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,7 +141,7 @@ impl Report {
             notes: self.count(Severity::Note),
         };
         let line = serde_json::to_string(&report).map_err(|error| error.to_string())?;
-        Ok(format!("{line}\n"))
+        Ok(format!("{}\n", json(&line)))
     }
 }
 

@@ -82,6 +82,19 @@ pub enum Event<'a> {
         /// So many in a row.
         count: u32,
     },
+    /// An operator had forgotten what counted against an alert.
+    Reset {
+        /// Alertname, as recorded; may be empty, where the record was damaged.
+        alertname: &'a str,
+        /// Instance, as recorded.
+        instance: &'a str,
+        /// The key of its record.
+        key: &'a str,
+        /// Who: `operator:` and a name.
+        peer: &'a str,
+        /// What was forgotten, in words.
+        forgotten: &'a str,
+    },
 }
 
 /// What every line says of its run.

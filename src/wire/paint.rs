@@ -74,7 +74,7 @@ impl Paint {
         let mut gap = 0;
         for (tone, text, width) in cells {
             if !text.is_empty() {
-                out.extend(std::iter::repeat_n(' ', gap));
+                blank(gap, out);
                 match tone.code() {
                     code if self.colours && !code.is_empty() => {
                         out.push_str(&self.text(tone, text))
@@ -86,6 +86,16 @@ impl Paint {
             gap += width.saturating_sub(text.chars().count()) + 2;
         }
         out.push('\n');
+    }
+}
+
+/// So many blanks, not one by one: a long table is mostly blanks.
+fn blank(mut count: usize, out: &mut String) {
+    const BLANKS: &str = "                                                                ";
+    while count > 0 {
+        let some = BLANKS.get(..count).unwrap_or(BLANKS);
+        out.push_str(some);
+        count -= some.len();
     }
 }
 
@@ -112,5 +122,9 @@ mod tests {
         assert_eq!(plain, "  a     bé\n  long      end\n");
         let coloured = Paint { colours: true }.columns("", &rows);
         assert_eq!(coloured, "\u{1b}[31ma\u{1b}[0m     bé\nlong      end\n");
+        let mut wide = String::new();
+        let cells = [(Tone::Plain, "a", 200), (Tone::Plain, "b", 1)];
+        Paint::default().row(cells.into_iter(), &mut wide);
+        assert_eq!(wide, format!("a{}b\n", " ".repeat(201)));
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// The same, borrowed where nothing has to be escaped: nearly every text.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'\\') {
+    if is_plain(text) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
@@ -69,6 +69,39 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(out)
+}
+
+/// JSON for a terminal, its line's end included: the same value, with what a terminal would obey or hide escaped as JSON
+/// escapes it (RFC 8259, section 7). That stands in strings alone, and a control character outside of them is a blank.
+pub(crate) fn json(text: &str) -> Cow<'_, str> {
+    let odd = |byte: u8| !matches!(byte, b' '..=b'~') & (byte != b'\n');
+    if !any(text, odd) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 32);
+    for c in text.chars() {
+        match c {
+            '\n' | '\\' => out.push(c),
+            '\0'..' ' => out.push(' '),
+            c if invisible(c) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Whether nothing in it has to be escaped, by its bytes alone.
+fn is_plain(text: &str) -> bool {
+    !any(text, |byte| !matches!(byte, b' '..=b'~') | (byte == b'\\'))
+}
+
+/// Whether any byte is such a one. All are looked at, many at a time: nearly every text has none.
+fn any(text: &str, odd: impl Fn(u8) -> bool) -> bool {
+    text.bytes().fold(false, |found, byte| found | odd(byte))
 }
 
 #[cfg(test)]
@@ -82,6 +115,21 @@ mod tests {
             printable("a\n\u{1b}[2J\u{85}\u{202e}\u{2028}\\"),
             "a\\n\\u{1b}[2J\\u{85}\\u{202e}\\u{2028}\\\\"
         );
+    }
+
+    #[test]
+    fn json_for_a_terminal_is_the_same_value() {
+        for (text, shown) in [
+            ("{\"a\":\"b\\n\"}\n", "{\"a\":\"b\\n\"}\n"),
+            ("{\t\"é\" :\r\"日\"}", "{ \"é\" : \"日\"}"),
+            ("\"\u{7f}\u{9b}2J\"", "\"\\u007f\\u009b2J\""),
+            ("\"\u{202e}x\u{2066}\"", "\"\\u202ex\\u2066\""),
+            ("[\"\u{e0001}\\\\\"]", "[\"\\udb40\\udc01\\\\\"]"),
+        ] {
+            assert_eq!(json(text), shown);
+            let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+            assert_eq!(value(&json(text)), value(text), "{shown}");
+        }
     }
 
     #[test]

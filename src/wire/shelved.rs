@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::manifest::{Kind, Manifest};
 use super::paint::{Paint, Tone};
-use super::quote::printable;
+use super::quote::{json, printable};
 use super::timestamp::rfc3339;
 use crate::judge::{AlertName, Time};
 
@@ -167,7 +167,7 @@ pub fn to_json(snapshots: &[Listed]) -> String {
         };
         serde_json::to_string(&shape).ok()
     });
-    lines.map(|line| line + "\n").collect()
+    lines.map(|line| json(&line).into_owned() + "\n").collect()
 }
 
 /// As a table.

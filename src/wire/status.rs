@@ -1,11 +1,13 @@
 //! What `self-heal status` shows: for a person, in columns with the most urgent first; for a program, one JSON object
 //! whose members are documented and stay. It judges nothing: how an alert stands is `judge::standing`.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::duration::rough;
 use super::paint::{Paint, Tone};
-use super::quote::printable;
+use super::quote::{json, printable};
 use super::timestamp::rfc3339;
 use crate::judge::Time;
 use crate::judge::pauses::Pause;
@@ -84,9 +86,8 @@ impl Status {
     /// # Errors
     /// None that is known; as `serde_json` has it.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        let mut line = serde_json::to_string(&shape(self))?;
-        line.push('\n');
-        Ok(line)
+        let line = serde_json::to_string(&shape(self))?;
+        Ok(format!("{}\n", json(&line)))
     }
 
     /// Whether a person is needed.
@@ -102,10 +103,21 @@ impl Status {
     /// For a person.
     pub fn render(&self, paint: Paint) -> String {
         let mut out = self.headline(paint);
+        let mut shown: HashMap<(&str, &str), usize> = HashMap::new();
+        for line in &self.alerts {
+            *shown.entry((&line.alertname, &line.instance)).or_default() += 1;
+        }
         for (title, tone, chosen) in SECTIONS {
             let lines = self.alerts.iter().filter(|line| chosen(&line.standing));
-            let rows = lines.map(|line| self.row(line, tone)).collect();
-            section(&mut out, paint, title, rows);
+            let rows = lines.map(|line| {
+                let mut row = self.row(line, tone);
+                // Alerts of one name on one instance differ in other labels, which no record has.
+                if shown.get(&(&*line.alertname, &*line.instance)) > Some(&1) {
+                    row.push((Tone::Faint, format!("key {}", line.key)));
+                }
+                row
+            });
+            section(&mut out, paint, title, rows.collect());
         }
         let paused = self.pauses.iter().flatten().map(|pause| self.pause(pause));
         section(&mut out, paint, "paused", paused.collect());

@@ -16,31 +16,105 @@ pub const NONE: Time = Time(-62_135_596_800_000);
 /// `None` when it is anything else: a date alone, a space for the `T`, no offset, more than nine
 /// fraction digits, a day that its month does not have.
 pub fn parse(text: &str) -> Option<Time> {
+    if let Some(numbers) = plain(text.as_bytes()) {
+        return instant(numbers, 0, 0);
+    }
     let (date, rest) = text.split_at_checked(10)?;
     let (clock, rest) = rest.strip_prefix(['T', 't'])?.split_at_checked(8)?;
     let (year, month, day) = triple(date, '-', 4)?;
     let (hour, minute, second) = triple(clock, ':', 2)?;
+    let (ms, offset) = fraction(rest)?;
+    let numbers = [year, month, day, hour, minute, second];
+    instant(numbers, ms, offset_seconds(offset)?)
+}
+
+/// Year, month, day, hour, minute and second of the form that is read most, `2026-11-22T12:00:00Z`; `None` for any other.
+fn plain(text: &[u8]) -> Option<[i64; 6]> {
+    let [
+        a,
+        b,
+        c,
+        d,
+        b'-',
+        m,
+        n,
+        b'-',
+        o,
+        p,
+        b'T',
+        h,
+        i,
+        b':',
+        j,
+        k,
+        b':',
+        s,
+        t,
+        b'Z',
+    ] = text
+    else {
+        return None;
+    };
+    let number = |digits: &[&u8]| {
+        digits.iter().try_fold(0, |number, digit| {
+            let digit = digit.is_ascii_digit().then(|| i64::from(**digit - b'0'))?;
+            Some(number * 10 + digit)
+        })
+    };
+    Some([
+        number(&[a, b, c, d])?,
+        number(&[m, n])?,
+        number(&[o, p])?,
+        number(&[h, i])?,
+        number(&[j, k])?,
+        number(&[s, t])?,
+    ])
+}
+
+fn instant(numbers: [i64; 6], ms: i64, offset: i64) -> Option<Time> {
+    let [year, month, day, hour, minute, second] = numbers;
     let ranges = (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day);
     if !ranges || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let (ms, offset) = fraction(rest)?;
     let seconds =
         days_from_civil(year, month, day) * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second
-            - offset_seconds(offset)?;
+            - offset;
     Some(Time(seconds * MS_PER_SECOND + ms))
 }
 
 /// The instant in UTC to the second, `2026-11-22T12:00:00Z`, rounded down. What lies outside the
 /// years 0000 to 9999, where RFC 3339 has no form, is shown as the first or last second inside.
 pub fn rfc3339(time: Time) -> String {
+    let mut text = String::with_capacity("2026-11-22T12:00:00Z".len());
+    write(time, &mut text);
+    text
+}
+
+/// Likewise, behind what is in `text`.
+pub(in crate::wire) fn write(time: Time, text: &mut String) {
     let first = days_from_civil(0, 1, 1) * SECONDS_PER_DAY;
     let last = days_from_civil(10_000, 1, 1) * SECONDS_PER_DAY - 1;
     let seconds = time.0.div_euclid(MS_PER_SECOND).clamp(first, last);
     let (year, month, day) = civil_from_days(seconds.div_euclid(SECONDS_PER_DAY));
     let clock = seconds.rem_euclid(SECONDS_PER_DAY);
-    let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    // Digit by digit: through `format!` it would be most of what a line of a long table costs.
+    let numbers = [
+        (None, year / 100),
+        (None, year % 100),
+        (Some('-'), month),
+        (Some('-'), day),
+        (Some('T'), clock / 3600),
+        (Some(':'), clock / 60 % 60),
+        (Some(':'), clock % 60),
+    ];
+    for (before, number) in numbers {
+        let digit = |n: i64| u32::try_from(n).ok().and_then(|n| char::from_digit(n, 10));
+        text.extend(before);
+        text.extend(digit(number / 10));
+        text.extend(digit(number % 10));
+    }
+    text.push('Z');
 }
 
 /// Likewise to the millisecond, `2026-11-22T12:00:00.123Z`: read again it is the same instant.

@@ -670,10 +670,9 @@ fn broken(sandbox: &Sandbox, place: &str, words: &str, good: usize) {
         lines[0].starts_with(&format!("broken: {place} ")) && lines[0].contains(words),
         "{came:?}"
     );
-    assert!(
-        lines[1].starts_with(&format!("  {good} good lines before it, ")),
-        "{came:?}"
-    );
+    let many = if good == 1 { "line" } else { "lines" };
+    let words = format!("  {good} good {many} before it, ");
+    assert!(lines[1].starts_with(&words), "{came:?}");
 }
 
 #[test]
@@ -803,7 +802,7 @@ fn whoever_changes_the_history_is_found_out() {
         6,
     );
     fs::remove_file(sandbox.path("state/history.jsonl.1")).unwrap();
-    let gone = "intact: 1 lines in 1 file\n  history.jsonl:1 names a line before it: earlier files are gone\n";
+    let gone = "intact: 1 line in 1 file\n  history.jsonl:1 names a line before it: earlier files are gone\n";
     says(&sandbox, &["--verify"], 0, gone, "");
     fs::remove_file(sandbox.path("state/history.jsonl")).unwrap();
     broken(
@@ -892,6 +891,81 @@ fn bytes_that_are_no_lines_are_counted() {
         "history.jsonl:5",
         "is behind history.jsonl:4, which history.head names",
         10,
+    );
+}
+
+#[test]
+fn no_text_of_a_line_reaches_a_terminal_raw_and_none_is_changed() {
+    let sandbox = Sandbox::new();
+    let odd = "web-\u{9b}2J\u{202e}\u{7f}\u{e0001}é日\\";
+    let mut book = Book::new(&sandbox);
+    let run = of("1-1-1.Odd", "Odd", odd, 1);
+    book.write(
+        "state/history.jsonl",
+        &[("2026-11-22T12:00:00Z", intent(run))],
+    );
+    for words in [
+        &["history", "--json"][..],
+        &["history", "--json", "--summary"],
+        &["history"],
+    ] {
+        let came = ask(&sandbox, words);
+        assert_eq!(came.code, 0, "{came:?}");
+        let raw = |c: char| c.is_control() && c != '\n' || "\u{202e}\u{e0001}".contains(c);
+        assert!(!came.out.contains(raw), "{words:?}: {:?}", came.out);
+    }
+    let line = sandbox.operate(&["history", "--json"]).stdout;
+    let line = String::from_utf8(line).unwrap();
+    assert!(
+        line.contains("web-\\u009b2J\\u202e\\u007f\\udb40\\udc01é日\\\\"),
+        "{line}"
+    );
+    let value = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(value(&line), value(&sandbox.read("state/history.jsonl")));
+    says(&sandbox, &["--verify"], 0, "intact: 1 line in 1 file\n", "");
+}
+
+#[test]
+fn who_reset_what_stands_in_the_history() {
+    let sandbox = Sandbox::new();
+    sandbox.handler("Down", "exit 2\n");
+    sandbox
+        .post(&Alert::firing("Down", "web-1"))
+        .expect(200, &["gave-up"]);
+    assert_eq!(ask(&sandbox, &["reset", "Down", "web-1"]).code, 0);
+    let history = sandbox.history();
+    let line = history.last().unwrap();
+    assert_eq!(line["event"], "reset", "{line}");
+    assert_eq!(
+        (&line["alertname"], &line["instance"]),
+        (&json!("Down"), &json!("web-1"))
+    );
+    assert_eq!(line["key"].as_str().unwrap().len(), 64, "{line}");
+    assert!(
+        line["peer"].as_str().unwrap().starts_with("operator:"),
+        "{line}"
+    );
+    let forgotten = line["forgotten"].as_str().unwrap();
+    assert!(
+        forgotten.contains("breaker closed (gave-up)"),
+        "{forgotten}"
+    );
+    assert_eq!(ask(&sandbox, &["history", "--verify"]).code, 0);
+    let came = ask(&sandbox, &["history", "--outcome", "reset"]);
+    let rows: Vec<&str> = came.out.lines().skip(1).collect();
+    let who = line["peer"]
+        .as_str()
+        .unwrap()
+        .trim_start_matches("operator:");
+    assert_eq!(rows.len(), 1, "{came:?}");
+    let words: Vec<&str> = rows[0].split_whitespace().collect();
+    assert_eq!(words[1..], ["Down", "web-1", "0", "reset", who], "{rows:?}");
+    // It is no run.
+    let summary = ask(&sandbox, &["history", "--summary", "--json"]).out;
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(
+        (&summary["runs"], &summary["failed"]),
+        (&json!(1), &json!(1))
     );
 }
 
@@ -990,6 +1064,36 @@ fn what_comes_is_followed_over_rotations() {
     sandbox.post(&Alert::firing("Down", "web-5").resolved());
     sandbox.post(&Alert::firing("Down", "web-3").resolved());
     assert!(following.line().contains("\"verified\""));
+    assert_eq!(following.end(), (Vec::new(), Some(0)));
+}
+
+#[test]
+fn a_line_without_end_is_not_kept_while_it_is_followed() {
+    const MIB: usize = 1 << 20;
+    let sandbox = Sandbox::new();
+    sandbox.handler("Down", "exit 0\n");
+    sandbox
+        .post(&Alert::firing("Down", "web-1"))
+        .expect(200, &["healed"]);
+    let following = Following::begin(&sandbox, &["--json"]);
+    for event in ["\"intent\"", "\"result\""] {
+        assert!(following.line().contains(event));
+    }
+    let path = sandbox.path("state/history.jsonl");
+    let mut file = File::options().append(true).open(&path).unwrap();
+    for _ in 0..64 {
+        file.write_all(&vec![b'x'; MIB]).unwrap();
+    }
+    file.write_all(b"\n{\"at\":\"2026-11-22T12:00:00Z\",\"event\":\"later\"}\n")
+        .unwrap();
+    assert!(following.line().contains("\"later\""));
+    let status = fs::read_to_string(format!("/proc/{}/status", following.child.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak: usize = peak
+        .and_then(|peak| peak.trim().strip_suffix(" kB"))
+        .and_then(|peak| peak.parse().ok())
+        .unwrap();
+    assert!(peak < 32 * 1024, "{peak} kB");
     assert_eq!(following.end(), (Vec::new(), Some(0)));
 }
 

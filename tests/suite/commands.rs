@@ -151,6 +151,30 @@ fn a_slip_is_answered_with_what_was_probably_meant() {
             "self-heal drain: unexpected argument \"list\"; did you mean --list? (see: self-heal help drain)\n",
         ),
         (
+            &["status", "jsn"],
+            "self-heal status: unexpected argument \"jsn\"; did you mean --json? (see: self-heal help status)\n",
+        ),
+        (
+            &["--jsn"],
+            "self-heal: invalid option '--jsn'; did you mean --json? (see: self-heal help)\n",
+        ),
+        (
+            &["--json", "status"],
+            "self-heal: invalid option '--json'; options stand behind their command: self-heal status --json (see: self-heal help)\n",
+        ),
+        (
+            &["snapshots", "lst"],
+            "self-heal snapshots: say what: list, with --alert and --json if you like, or restore and a run; did you mean list? (see: self-heal help snapshots)\n",
+        ),
+        (
+            &["completions", "basg"],
+            "self-heal completions: no script for \"basg\"; say for which shell: bash, zsh, fish; did you mean bash? (see: self-heal help completions)\n",
+        ),
+        (
+            &["guard", "captur", "1-1-1.A"],
+            "self-heal guard: it takes capture or restore, and a run id; did you mean capture? (see: self-heal help guard)\n",
+        ),
+        (
             &["drain", "--retry"],
             "self-heal drain: missing argument for option '--retry'; it takes EVENT: have an event tried again that was refused for good, or that waits for its next attempt (see: self-heal help drain)\n",
         ),

@@ -77,6 +77,15 @@ fn names_of_this_machine_are_offered_and_none_that_a_shell_would_run() {
         offered(&sandbox, &["pause", "--alert", ""]),
         ["DiskFull", "NginxDown"]
     );
+    let outcomes = offered(&sandbox, &["history", "--outcome", ""]);
+    for word in [
+        "healed", "gave-up", "timeout", "observed", "verified", "running", "reset",
+    ] {
+        let found = outcomes
+            .iter()
+            .find(|line| line.starts_with(&format!("{word}\t")));
+        assert!(found.is_some(), "{word}: {outcomes:?}");
+    }
     assert_eq!(offered(&sandbox, &["reset", "N"]), ["NginxDown"]);
     assert_eq!(
         offered(&sandbox, &["reset", "NginxDown", ""]),

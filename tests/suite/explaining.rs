@@ -492,6 +492,104 @@ fn what_it_says_is_what_a_post_then_gets() {
 }
 
 #[test]
+fn what_runs_a_handler_is_looked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.script("handlers/NginxDown.sh", "#!/nowhere/bash\nexit 0\n");
+    let body = notification(&[&nginx()]).to_string();
+    let told = explained(&sandbox, body.as_bytes());
+    let answer = sandbox.post(&nginx());
+    let got = &answer.json()["results"][0];
+    let alert = &told["alerts"][0];
+    assert_eq!(told["status"], answer.code);
+    for (member, word) in [
+        ("verdict", "would"),
+        ("settled", "settled"),
+        ("attempt", "attempt"),
+    ] {
+        assert_eq!(got[member], alert[word], "{member}: {told}");
+    }
+    assert_eq!(got["verdict"], "error", "{got}");
+    let detail = alert["detail"].as_str().unwrap();
+    assert!(
+        detail.ends_with("/handlers/NginxDown.sh: there is no /nowhere/bash"),
+        "{detail}"
+    );
+    assert_eq!(gate(&told, "start"), [("stop", detail)]);
+    // env(1) is there and finds nothing: that is a run, and a failed one.
+    sandbox.script("handlers/NginxDown.sh", "#!/usr/bin/env no-such-shell\n");
+    let told = explained(&sandbox, body.as_bytes());
+    assert_eq!(told["alerts"][0]["would"], "run", "{told}");
+    let (mark, saw) = gate(&told, "start")[0];
+    assert!(
+        mark == "note" && saw.contains("finds no no-such-shell in"),
+        "{saw}"
+    );
+    sandbox.post(&nginx()).expect(503, &["failed"]);
+    // A file without a first line for the kernel is bash's.
+    sandbox.handler("NginxDown", "exit 0\n");
+    let told = explained(&sandbox, body.as_bytes());
+    assert!(gate(&told, "start").is_empty(), "{told}");
+}
+
+#[test]
+fn a_list_that_cannot_be_used_is_what_is_to_be_mended() {
+    let sandbox = Sandbox::new();
+    let alert = heals(&sandbox);
+    let body = notification(&[&alert]).to_string();
+    let cure = || {
+        let output = explain(&sandbox, &[], body.as_bytes());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find(|line| line.contains("what to do: "));
+        line.unwrap_or_else(|| panic!("{text}")).trim().to_owned()
+    };
+    sandbox.write("allowed.txt", "other\n");
+    let list = sandbox.path("allowed.txt");
+    assert_eq!(
+        cure(),
+        "what to do: if it should be healed: put it on the allow-list"
+    );
+    let unusable: [fn(&Path); 3] = [
+        |list| chmod(list, 0o666),
+        |list| fs::write(list, b"web-*\n\xff\n").unwrap(),
+        |list| fs::remove_file(list).unwrap(),
+    ];
+    for spoil in unusable {
+        sandbox.write("allowed.txt", "web-*\n");
+        chmod(&list, 0o644);
+        spoil(&list);
+        assert_eq!(
+            cure(),
+            "what to do: mend what the detail names: until then the list (HEAL_ALLOWED_INSTANCES) allows nothing"
+        );
+    }
+}
+
+#[test]
+fn root_that_may_not_become_the_healer_looks_at_nothing() {
+    as_root();
+    let sandbox = Sandbox::new();
+    heals(&sandbox);
+    drop(as_stranger(&sandbox));
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--bounding-set", "-setuid", "--inh-caps", "-setuid"])
+        .arg(sandbox.path("self-heal"))
+        .args(["explain", "--alert", "NginxDown", "--instance", "web-1"])
+        .env_clear()
+        .env("HEAL_CONF", sandbox.path("self-heal.conf"))
+        .stdin(Stdio::null());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(111), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let state = sandbox.path("state");
+    let why = format!(
+        "self-heal explain: HEAL_STATE_DIR: {}: its owner cannot be become: Operation not permitted (os error 1)\n",
+        state.display()
+    );
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), why);
+}
+
+#[test]
 fn a_request_is_refused_as_it_would_be_and_with_the_same_code() {
     let sandbox = Sandbox::new();
     sandbox.handler("NginxDown", "exit 0\n");

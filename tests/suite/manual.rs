@@ -45,7 +45,7 @@ fn lint(page: &Path) -> String {
 
 /// The page as a person reads it, blanks and line ends alike.
 fn rendered(page: &str) -> String {
-    let output = tool("man", &["--no-hyphenation", "-l"], &folder().join(page));
+    let output = tool("man", &["-l"], &folder().join(page));
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     text.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -390,3 +390,17 @@ fn another_account_is_told_who_may_read_it() {
     refused(&output, 111, &["--textfile", "Permission denied"]);
     run(Command::new("test").arg("!").arg("-e").arg(&file));
 }
+
+#[test]
+fn what_only_a_group_of_roots_may_read_is_not_read_for_the_healer() {
+    const GROUP: u32 = 4242;
+    let sandbox = two_accounts();
+    let groups = ["--groups", &GROUP.to_string()];
+    let output = by_way_of(&sandbox, &groups, &["metrics"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let records = sandbox.path("state/records");
+    std::os::unix::fs::chown(&records, Some(0), Some(GROUP)).unwrap();
+    chmod(&records, 0o750);
+    let output = by_way_of(&sandbox, &groups, &["metrics"]);
+    refused(&output, 111, &["state/records", "Permission denied"]);
+}

@@ -231,6 +231,32 @@ fn a_storm_and_a_dead_supervisor_are_seen() {
 }
 
 #[test]
+fn two_records_of_one_alert_on_one_instance_are_told_apart() {
+    let sandbox = Sandbox::new();
+    sandbox.handler("DiskFull", "exit 2\n");
+    let disk = |fingerprint: &str| {
+        Alert::firing("DiskFull", "db-1").with("fingerprint", json!(fingerprint))
+    };
+    sandbox.post(&disk("aaaaaaaaaaaaaaaa"));
+    let alone = ask(&sandbox, &["status"]).out;
+    assert!(!alone.contains("key "), "{alone}");
+    sandbox.post(&disk("bbbbbbbbbbbbbbbb"));
+    sandbox.post(&Alert::firing("DiskFull", "db-2"));
+    let out = ask(&sandbox, &["status"]).out;
+    let status = json_of(&sandbox);
+    let breakers = status["breakers"].as_array().unwrap();
+    assert_eq!(breakers.len(), 3, "{status}");
+    for line in breakers {
+        let twice = line["instance"] == "db-1";
+        let key = line["key"].as_str().unwrap();
+        let named = out
+            .lines()
+            .any(|shown| shown.ends_with(&format!("  key {key}")));
+        assert_eq!(named, twice, "{key}: {out}");
+    }
+}
+
+#[test]
 fn what_is_damaged_is_named_with_its_cure() {
     let sandbox = Sandbox::new();
     sandbox.handler("Failing", "exit 1\n");

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use lexopt::{Arg, Parser};
 
 use super::{Choice, Command, Misused, nothing_more, say};
+use crate::wire::nearest;
 use suggest::Suggestion;
 
 /// The command.
@@ -69,8 +70,14 @@ fn run(mut args: Parser) -> anyhow::Result<ExitCode> {
         return say(&answer(suggest::last(&words, &values::known)));
     }
     let found = SCRIPTS.iter().find(|(shell, _)| *shell == word);
-    let (_, script) =
-        found.ok_or_else(|| Misused(format!("no script for {word:?}; {}", which())))?;
+    let (_, script) = found.ok_or_else(|| {
+        let mut near = nearest::hint(&word, SCRIPTS.map(|(shell, _)| shell));
+        // All of them are named already.
+        if near.contains(" or ") {
+            near.clear();
+        }
+        Misused(format!("no script for {word:?}; {}{near}", which()))
+    })?;
     nothing_more(args)?;
     say(script)
 }

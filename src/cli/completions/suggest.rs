@@ -177,8 +177,10 @@ impl<'a> Line<'a> {
                 Word::Fixed(word) => lines.push(line(word, self.about(word))),
                 Word::Stands(Value::File) => return Suggestion::Files,
                 Word::Stands(Value::Folder) => return Suggestion::Folders,
-                Word::Stands(Value::Command) => lines.append(&mut named()),
-                Word::Stands(value) => lines.append(&mut known(*value, self.alert)),
+                Word::Stands(value) => match value.words().as_slice() {
+                    [] => lines.append(&mut known(*value, self.alert)),
+                    words => lines.extend(words.iter().map(|(word, about)| line(word, about))),
+                },
             }
         }
         matching(last, before, lines)
@@ -235,6 +237,11 @@ mod tests {
             ("reset ", "NginxDown"),
             ("reset NginxDown ", "web-of-NginxDown"),
             ("reset -- NginxDown ", "web-of-NginxDown"),
+            ("history --outcome gave", "gave-up"),
+            (
+                "history --outcome=i",
+                "--outcome=interrupted --outcome=ineffective",
+            ),
             ("reset --key ", "Key"),
             ("reset NginxDown web-1 ", "--key --help"),
             ("reset NginxDown web-1 x", ""),

@@ -19,7 +19,7 @@ pub(super) fn known(value: Value, alert: Option<&str>) -> Vec<String> {
             let names = catalog::names(&config.handler_dir).unwrap_or_default();
             names.iter().map(ToString::to_string).collect()
         }
-        Value::Command | Value::File | Value::Folder | Value::Free => Vec::new(),
+        Value::Command | Value::Outcome | Value::File | Value::Folder | Value::Free => Vec::new(),
         _ if identity::become_owner_of(&config.state_dir).is_err() => Vec::new(),
         Value::Instance | Value::Key => records(&config, value, alert),
         Value::Event => {

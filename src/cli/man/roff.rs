@@ -27,6 +27,8 @@ impl Page {
         page.line(".ad l");
         // One blank behind a sentence, wherever its line ends in the source.
         page.line(".ss 12 0");
+        // What the macros set hyphenation to again at each paragraph (groff 1.22, an-old.tmac).
+        page.line(".nr HY 0");
         page.unbroken();
         page.section("NAME");
         page.line(&format!("{} \\- {}", code(name), prose(about)));

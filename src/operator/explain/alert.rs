@@ -7,6 +7,7 @@ use crate::judge::record::Process;
 use crate::judge::{Alert, AlertName, Run, Status, Time, Verdict};
 use crate::sys::catalog::Handler;
 use crate::sys::files;
+use crate::sys::interpreter::{self, Unfound};
 use crate::sys::state::StateError;
 use crate::sys::state::file::Store;
 use crate::wire::config::Config;
@@ -16,14 +17,18 @@ use crate::wire::notification::{Notification, Posted};
 use crate::wire::timestamp::rfc3339;
 use crate::wire::{duration, records, report};
 
+/// What to do where no instance is allowed because of the list itself.
+const LIST_UNUSABLE: &str =
+    "mend what the detail names: until then the list (HEAL_ALLOWED_INSTANCES) allows nothing";
+
 /// What it takes to look at an alert.
 pub(super) struct Looker<'a> {
     pub(super) config: &'a Config,
     pub(super) store: Result<&'a Store, &'a StateError>,
     pub(super) notification: &'a Notification,
     pub(super) gates: &'a Gates,
-    /// The text of the allow-list.
-    pub(super) list: &'a str,
+    /// The text of the allow-list, if it can be used.
+    pub(super) list: Option<&'a str>,
     pub(super) own: Process,
     pub(super) now: Time,
 }
@@ -58,6 +63,7 @@ impl Looker<'_> {
                 let case = self.case(posted, name, handler, &key);
                 let seen = &mut |gate| gates.push(gate);
                 let foreseen = foresee(&case, self.store, self.own, self.now, seen);
+                let foreseen = started(handler, foreseen, &mut gates);
                 self.end(Some(&case), foreseen)
             }
             (Admission::Observed(name), Some(handler)) => {
@@ -67,6 +73,10 @@ impl Looker<'_> {
             // Nobody can take it away between the two.
             (_, None) => End::Unknown("the handler vanished".to_owned()),
         };
+        // Not the instance's fault: no line put there would help.
+        let cure = matches!(end, End::Answer(Verdict::NotAllowed, ..))
+            .then_some(LIST_UNUSABLE)
+            .filter(|_| self.list.is_none() && !alert.instance().is_empty());
         Explained {
             alertname: alert.name().to_owned(),
             instance: alert.instance().to_owned(),
@@ -74,6 +84,7 @@ impl Looker<'_> {
             key,
             gates,
             end,
+            cure,
         }
     }
 
@@ -152,7 +163,8 @@ impl Looker<'_> {
             admit::Gate::Allowed(line) => {
                 let list = self.config.allowed_instances.display();
                 let saw = line.map(|line| {
-                    let text = self.list.lines().nth(line.saturating_sub(1));
+                    let list_text = self.list.unwrap_or_default();
+                    let text = list_text.lines().nth(line.saturating_sub(1));
                     format!("{list}:{line}: {}", text.unwrap_or_default().trim())
                 });
                 judged("allow-list", line.is_some(), &saw.unwrap_or_default())
@@ -192,6 +204,34 @@ impl Looker<'_> {
         lines.extend(limits(self.config, handler).map(|saw| Gate::told("limit", saw)));
         lines.extend(wishes(handler).map(|saw| Gate::told("directive", saw)));
         gates.splice(at..=at, lines);
+    }
+}
+
+/// Whether a run that would begin finds what runs its handler. Who serves learns it when the run is counted already, and
+/// takes it back.
+fn started(handler: &Handler, foreseen: Foreseen, gates: &mut Vec<Gate>) -> Foreseen {
+    let Foreseen::Run(run) = &foreseen else {
+        return foreseen;
+    };
+    match interpreter::look(&handler.path, handler.interpreter) {
+        Ok(()) => foreseen,
+        Err(Unfound::ByTheKernel(why)) => {
+            let detail = format!(
+                "handler could not be started; {}: {why}",
+                handler.path.display()
+            );
+            gates.push(Gate::stopped("start", detail.as_str()));
+            Foreseen::Answer {
+                verdict: Verdict::Error,
+                attempt: run.attempt,
+                detail,
+            }
+        }
+        Err(Unfound::ByEnv(why)) => {
+            let saw = format!("{why}: it would end with 127, which is failed");
+            gates.push(Gate::told("start", saw));
+            foreseen
+        }
     }
 }
 

@@ -7,12 +7,15 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::History;
-use super::reading::{Chronicle, Piece};
+use super::reading::{Chronicle, LONGEST, Piece};
 use crate::sys::files;
 use crate::wire::chronicle::order::{LIVE, Rank};
 
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
+
+/// What becomes of a line.
+type Take<'a, E> = &'a mut dyn FnMut(&[u8]) -> Result<(), E>;
 
 /// Where somebody has got to who follows the history.
 #[derive(Debug)]
@@ -45,33 +48,35 @@ impl History {
 }
 
 impl Follower {
-    /// The lines that have come since the last look.
+    /// Hands the lines on that have come since the last look; of one that is longer than 1 MiB, the beginning.
     ///
     /// # Errors
-    /// A file cannot be read.
-    pub fn more(&mut self) -> io::Result<Vec<Vec<u8>>> {
-        let mut lines = Vec::new();
+    /// A file cannot be read; or what whoever takes the lines has come to: then some of them are lost.
+    pub fn more<E: From<io::Error>>(&mut self, take: Take<'_, E>) -> Result<(), E> {
         let path = self.history.folder.join(LIVE);
         let Some(reading) = &mut self.reading else {
-            self.enter(None, &mut lines)?;
-            return Ok(lines);
+            return self.enter(None, take);
         };
-        reading.on(&mut lines)?;
+        reading.on(take)?;
         if !files::still_at(&reading.file, &path)? && path.exists() {
             let left = self.reading.take();
-            self.enter(left, &mut lines)?;
+            self.enter(left, take)?;
         }
-        Ok(lines)
+        Ok(())
     }
 
     /// Ends the file that was read, takes whole files that came after it, and goes on in the one that is written to.
-    fn enter(&mut self, left: Option<Reading>, lines: &mut Vec<Vec<u8>>) -> io::Result<()> {
+    fn enter<E: From<io::Error>>(
+        &mut self,
+        left: Option<Reading>,
+        take: Take<'_, E>,
+    ) -> Result<(), E> {
         let chronicle = self.history.chronicle(None)?;
         let mut files = chronicle.files.as_slice();
         if let Some(mut left) = left {
             // Whoever had it open when it was renamed has written by now: he held the lock that the chronicle waited for.
-            left.on(lines)?;
-            left.end(lines);
+            left.on(take)?;
+            left.end(take)?;
             let meta = left.file.metadata()?;
             let place = files.iter().position(|piece| {
                 let other = piece.file.metadata();
@@ -88,11 +93,11 @@ impl Follower {
             let mut reading = Reading::behind(piece)?;
             if piece.ends.rank == Rank::Live {
                 reading.at = 0;
-                reading.on(lines)?;
+                reading.on(take)?;
             } else {
                 let mut source = piece.lines()?;
                 while let Some(line) = source.read_on()? {
-                    lines.push(line.to_vec());
+                    take(line)?;
                 }
             }
             self.reading = Some(reading);
@@ -111,13 +116,14 @@ impl Reading {
     }
 
     /// Reads to the end.
-    fn on(&mut self, lines: &mut Vec<Vec<u8>>) -> io::Result<()> {
+    fn on<E: From<io::Error>>(&mut self, take: Take<'_, E>) -> Result<(), E> {
         if files::length(&self.file) < self.at {
             // Cut to nothing by copytruncate.
             self.at = 0;
             self.begun.clear();
         }
         let mut chunk = vec![0; CHUNK];
+        let longest = usize::try_from(LONGEST).unwrap_or(usize::MAX);
         loop {
             let read = self.file.read_at(&mut chunk, self.at)?;
             if read == 0 {
@@ -129,20 +135,23 @@ impl Reading {
                 .unwrap_or_default()
                 .split_inclusive(|byte| *byte == b'\n')
             {
-                self.begun.extend_from_slice(piece);
-                if self.begun.last() == Some(&b'\n') {
-                    self.begun.pop();
-                    self.end(lines);
+                let (text, ends) = match piece.strip_suffix(b"\n") {
+                    Some(text) => (text, true),
+                    None => (piece, false),
+                };
+                let room = longest.saturating_sub(self.begun.len()).min(text.len());
+                self.begun
+                    .extend_from_slice(text.get(..room).unwrap_or_default());
+                if ends {
+                    self.end(take)?;
                 }
             }
         }
     }
 
     /// What was begun is a line. An empty one only ends a line that a crash had cut.
-    fn end(&mut self, lines: &mut Vec<Vec<u8>>) {
+    fn end<E>(&mut self, take: Take<'_, E>) -> Result<(), E> {
         let line = std::mem::take(&mut self.begun);
-        if !line.is_empty() {
-            lines.push(line);
-        }
+        if line.is_empty() { Ok(()) } else { take(&line) }
     }
 }

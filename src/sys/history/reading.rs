@@ -2,29 +2,34 @@
 //! first. They are opened under the lock of `history.head`, so that no line is half there and none is between two files.
 //! Nothing is made, and a file is bounded: a line at 1 MiB, what gzip(1) makes of a file at 1 GiB.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, PipeReader, Read, Seek};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::{History, TAIL};
 use crate::judge::Time;
-use crate::sys::{files, process};
+use crate::sys::apart::Apart;
+use crate::sys::files;
 use crate::wire::chronicle::Entry;
 use crate::wire::chronicle::chain::{self, HEAD};
 use crate::wire::chronicle::order::{self, Ends, LIVE, Rank};
 
 /// The longest line that is read whole; the history's own are shorter than 64 KiB.
-const LONGEST: u64 = 1024 * 1024;
+pub(super) const LONGEST: u64 = 1024 * 1024;
 
 /// How many lines of a file may be damaged before its first instant is given up.
 const FIRST_LINES: usize = 20;
 
 /// The most bytes that a compressed file may become: years of a busy host.
 const MOST: u64 = 1 << 30;
+
+/// What reads a compressed file.
+const GZIP: &str = "/usr/bin/gzip";
 
 /// The most that is shown of what gzip complains.
 const COMPLAINT: u64 = 512;
@@ -75,8 +80,8 @@ enum Source {
         end: u64,
     },
     Gzip {
-        child: Child,
-        out: ChildStdout,
+        program: Apart,
+        out: PipeReader,
         complaint: File,
     },
 }
@@ -311,31 +316,15 @@ impl Lines {
 impl Source {
     fn gzip(file: File) -> io::Result<Source> {
         let complaint = File::from(memfd_create(c"complaint", MFdFlags::MFD_CLOEXEC)?);
-        let mut command = Command::new("/usr/bin/gzip");
-        command
-            .arg("-dc")
-            .env_clear()
-            .env("LC_ALL", "C")
-            .current_dir("/")
-            .stdin(file)
-            .stdout(Stdio::piped())
-            .stderr(complaint.try_clone()?);
-        let mut child = {
-            let _alone = process::spawning();
-            command.spawn()
-        }
-        .map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("/usr/bin/gzip cannot be run: {error}"),
-            )
+        let (out, into) = io::pipe()?;
+        let streams = [file.as_fd(), into.as_fd(), complaint.as_fd()];
+        let started = Apart::start(GZIP, &[OsStr::new("-dc")], None, streams);
+        let program = started.map_err(|error| {
+            let why = format!("{GZIP} cannot be run: {error}");
+            io::Error::new(error.kind(), why)
         })?;
-        let out = child
-            .stdout
-            .take()
-            .ok_or_else(|| io::Error::other("gzip has no output"))?;
         Ok(Source::Gzip {
-            child,
+            program,
             out,
             complaint,
         })
@@ -344,12 +333,12 @@ impl Source {
     /// A program that ended ill has not told everything.
     fn ended(&mut self) -> io::Result<()> {
         let Source::Gzip {
-            child, complaint, ..
+            program, complaint, ..
         } = self
         else {
             return Ok(());
         };
-        let status = child.wait()?;
+        let status = program.wait()?;
         if status.success() {
             return Ok(());
         }
@@ -383,10 +372,10 @@ impl Read for Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if let Source::Gzip { child, .. } = self {
+        if let Source::Gzip { program, .. } = self {
             // It may be at work still, for a reader that has seen enough.
-            let _ = child.kill();
-            let _ = child.wait();
+            program.kill();
+            let _ = program.wait();
         }
     }
 }

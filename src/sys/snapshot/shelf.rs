@@ -14,7 +14,7 @@ use super::copies;
 use super::ground::Side;
 use crate::judge::run_id::RunId;
 use crate::judge::{AlertName, Time};
-use crate::sys::files;
+use crate::sys::{files, flocks};
 use crate::wire::config::Keep;
 use crate::wire::manifest::{self, Manifest};
 use crate::wire::shelved::State;
@@ -389,10 +389,9 @@ fn open_locked(folder: &Path, lock: impl Fn(&File) -> io::Result<()>) -> Result<
     locked().map_err(|error| format!("{}: {error}", folder.display()))
 }
 
-/// Whether somebody works on it just now.
+/// Whether somebody works on it just now: looked at, so that he never finds it taken by whoever lists.
 fn is_locked(folder: &Path) -> bool {
-    let looked = files::read_only().open(folder);
-    looked.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    flocks::any_on_folder(folder).unwrap_or(false)
 }
 
 /// The second and the alert that a snapshot's name tells; `None` for any other name.

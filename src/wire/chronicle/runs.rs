@@ -2,13 +2,16 @@
 //! run that began before what is asked for, and ended within, is known by its result alone.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::rc::Rc;
 
-use super::{Entry, Filter, span};
+use super::{Entry, Filter, Text, span};
 use crate::judge::Time;
+use crate::wire::meaning::ENDINGS;
 use crate::wire::paint::{Paint, Tone};
 use crate::wire::quote::shown;
-use crate::wire::timestamp::rfc3339;
+use crate::wire::timestamp;
 
 /// The outcome of a run that has not ended.
 pub const RUNNING: &str = "running";
@@ -19,8 +22,24 @@ pub const UNKNOWN: &str = "unknown";
 /// The outcome of an alert that was only judged.
 const OBSERVED: &str = "observed";
 
+/// The event, and the outcome, of a line that tells of no run but of an operator who had one's counts forgotten.
+const RESET: &str = "reset";
+
 /// An instant as it is shown.
 const INSTANT: &str = "2026-11-22T12:00:00Z";
+
+/// The words that runs can be asked for by, and what each means: how they ended, or what was found out afterwards.
+pub fn outcomes() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let ended = ENDINGS.iter().map(|ended| (ended.outcome, ended.means));
+    ended.chain([
+        (OBSERVED, "an alert was judged and only told"),
+        (RESET, "an operator had forgotten what counted against it"),
+        (RUNNING, "it has not ended"),
+        (UNKNOWN, "it has no result, and nobody supervises it"),
+        ("verified", "healed, and resolved came"),
+        ("ineffective", "healed, and the alert went on firing"),
+    ])
+}
 
 const HEADINGS: [&str; 11] = [
     "TIME",
@@ -42,56 +61,89 @@ pub struct Seen {
     /// When it began; where only its end is known, when that was recorded.
     pub at: Time,
     /// Alertname.
-    pub alertname: String,
+    pub alertname: Rc<str>,
     /// Instance.
-    pub instance: String,
+    pub instance: Rc<str>,
     /// The sender's fingerprint; may be empty.
-    pub fingerprint: String,
+    pub fingerprint: Rc<str>,
     /// Its id; empty for an alert that was only judged.
-    pub run_id: String,
+    pub run_id: Rc<str>,
     attempt: u32,
-    outcome: String,
-    verdict: String,
+    outcome: Rc<str>,
+    verdict: Rc<str>,
     duration_ms: Option<u64>,
-    rollback: String,
-    afterwards: String,
-    by: String,
+    rollback: Rc<str>,
+    afterwards: Rc<str>,
+    by: Rc<str>,
+}
+
+/// Texts, each kept once: a long history says the same few words again and again, and making and freeing a copy of each
+/// would take longer than reading it.
+#[derive(Debug, Default)]
+struct Texts {
+    known: HashSet<Rc<str>>,
+    nothing: Rc<str>,
+}
+
+impl Texts {
+    /// The text, kept. It is most likely that of the run before.
+    fn keep(&mut self, text: &str, before: Option<&Rc<str>>) -> Rc<str> {
+        if text.is_empty() {
+            return Rc::clone(&self.nothing);
+        }
+        if let Some(before) = before.filter(|before| ***before == *text) {
+            return Rc::clone(before);
+        }
+        if let Some(known) = self.known.get(text) {
+            return Rc::clone(known);
+        }
+        let kept: Rc<str> = text.into();
+        self.known.insert(Rc::clone(&kept));
+        kept
+    }
 }
 
 impl Seen {
-    fn of(entry: &Entry<'_>) -> Seen {
+    fn of(entry: &Entry<'_>, texts: &mut Texts, before: Option<&Seen>) -> Seen {
+        let nothing = Rc::clone(&texts.nothing);
+        let mut keep = |text: &str, of: fn(&Seen) -> &Rc<str>| texts.keep(text, before.map(of));
         Seen {
             at: entry.at,
-            alertname: (*entry.alertname).to_owned(),
-            instance: (*entry.instance).to_owned(),
-            fingerprint: (*entry.fingerprint).to_owned(),
-            run_id: (*entry.run_id).to_owned(),
+            alertname: keep(&entry.alertname, |seen| &seen.alertname),
+            instance: keep(&entry.instance, |seen| &seen.instance),
+            fingerprint: keep(&entry.fingerprint, |seen| &seen.fingerprint),
+            run_id: (*entry.run_id).into(),
             attempt: entry.attempt,
-            by: entry.by(),
-            ..Seen::default()
+            outcome: Rc::clone(&nothing),
+            verdict: Rc::clone(&nothing),
+            duration_ms: None,
+            rollback: Rc::clone(&nothing),
+            afterwards: nothing,
+            by: keep(&entry.by(), |seen| &seen.by),
         }
     }
 
-    fn end(&mut self, entry: &Entry<'_>) {
-        self.outcome = Entry::or_empty(entry.outcome.as_ref());
-        self.verdict = Entry::or_empty(entry.verdict.as_ref());
+    fn end(&mut self, entry: &Entry<'_>, texts: &mut Texts) {
+        let mut keep = |text: Option<&Text<'_>>| texts.keep(text.map_or("", |text| text), None);
+        self.outcome = keep(entry.outcome.as_ref());
+        self.verdict = keep(entry.verdict.as_ref());
+        self.rollback = keep(entry.rollback.as_ref());
         self.duration_ms = entry.duration_ms;
-        self.rollback = Entry::or_empty(entry.rollback.as_ref());
     }
 
-    fn observe(&mut self, entry: &Entry<'_>) {
-        OBSERVED.clone_into(&mut self.outcome);
-        let would = Entry::or_empty(entry.would.as_ref());
+    fn observe(&mut self, entry: &Entry<'_>, texts: &mut Texts) {
+        self.outcome = texts.keep(OBSERVED, None);
+        let would = entry.would.as_deref().unwrap_or_default();
         self.verdict = match would.split(':').next().unwrap_or_default() {
-            "run" => "would run".to_owned(),
-            verdict => format!("would be {verdict}"),
+            "run" => texts.keep("would run", None),
+            verdict => texts.keep(&format!("would be {verdict}"), None),
         };
     }
 
-    fn learn(&mut self, entry: &Entry<'_>) {
+    fn learn(&mut self, entry: &Entry<'_>, texts: &mut Texts) {
         self.afterwards = match (&*entry.event, entry.lasted_ms) {
-            ("verified", Some(ms)) => format!("verified after {}", span(ms)),
-            (event, _) => event.to_owned(),
+            ("verified", Some(ms)) => texts.keep(&format!("verified after {}", span(ms)), None),
+            (event, _) => texts.keep(event, None),
         };
     }
 
@@ -108,37 +160,50 @@ impl Seen {
     }
 
     fn takes(&self, outcome: &str) -> bool {
-        self.outcome == outcome || self.afterwards.split(' ').next() == Some(outcome)
+        *self.outcome == *outcome || self.afterwards.split(' ').next() == Some(outcome)
     }
 
-    fn cells(&self) -> [(Tone, Cow<'_, str>); HEADINGS.len()] {
-        let plain = |text| (Tone::Plain, Cow::Owned(text));
-        let outcome = match self.outcome.as_str() {
+    /// Its cells; those that have to be made are put together in `made`.
+    fn cells<'a>(&'a self, made: &'a mut String) -> [(Tone, Cow<'a, str>); HEADINGS.len()] {
+        made.clear();
+        timestamp::write(self.at, made);
+        let at = made.len();
+        // Nothing fails in a text.
+        let _ = write!(made, "{}", self.attempt);
+        let attempt = made.len();
+        if let Some(ms) = self.duration_ms {
+            made.push_str(&span(ms));
+        }
+        let made = |from: usize, to: usize| {
+            let text = made.get(from..to.min(made.len())).unwrap_or_default();
+            (Tone::Plain, Cow::Borrowed(text))
+        };
+        let outcome = match &*self.outcome {
             "healed" => Tone::Good,
             "deferred" | RUNNING | UNKNOWN => Tone::Warning,
-            OBSERVED => Tone::Plain,
+            OBSERVED | RESET => Tone::Plain,
             _ => Tone::Bad,
         };
-        let verdict = match self.verdict.as_str() {
+        let verdict = match &*self.verdict {
             "tripped" | "gave-up" | "error" => Tone::Bad,
             _ => Tone::Plain,
         };
-        let rollback = match self.rollback.as_str() {
+        let rollback = match &*self.rollback {
             "failed" => Tone::Bad,
             _ => Tone::Warning,
         };
-        let afterwards = match self.afterwards.as_str() {
+        let afterwards = match &*self.afterwards {
             "ineffective" => Tone::Warning,
             _ => Tone::Good,
         };
         [
-            plain(rfc3339(self.at)),
+            made(0, at),
             (Tone::Plain, shown(&self.alertname)),
             (Tone::Plain, shown(&self.instance)),
-            plain(self.attempt.to_string()),
+            made(at, attempt),
             (outcome, shown(&self.outcome)),
             (verdict, shown(&self.verdict)),
-            plain(self.duration_ms.map_or_else(String::new, span)),
+            made(attempt, usize::MAX),
             (rollback, shown(&self.rollback)),
             (afterwards, shown(&self.afterwards)),
             (Tone::Plain, shown(&self.by)),
@@ -150,12 +215,11 @@ impl Seen {
 impl Seen {
     /// How wide its cells are.
     fn widths(&self) -> [usize; HEADINGS.len()] {
-        let width = |text: &str| shown(text).chars().count();
         [
             INSTANT.len(),
             width(&self.alertname),
             width(&self.instance),
-            self.attempt.to_string().len(),
+            digits(self.attempt),
             width(&self.outcome),
             width(&self.verdict),
             self.duration_ms.map_or(0, |ms| span(ms).len()),
@@ -167,54 +231,84 @@ impl Seen {
     }
 }
 
+fn width(text: &str) -> usize {
+    match shown(text) {
+        Cow::Borrowed(text) => text.len(),
+        Cow::Owned(text) => text.chars().count(),
+    }
+}
+
+fn digits(number: u32) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
+}
+
 /// The runs that are asked for, in the order in which they began.
 #[derive(Debug, Default)]
 pub struct Runs {
     seen: Vec<Seen>,
-    by_id: HashMap<String, usize>,
+    by_id: HashMap<Rc<str>, usize>,
+    texts: Texts,
 }
 
 impl Runs {
     /// Takes a line in; the run that it has changed, if that is asked for so far. The outcome is looked at in the end.
     pub fn add(&mut self, entry: &Entry<'_>, filter: &Filter) -> Option<&Seen> {
-        let known = self.by_id.get(&*entry.run_id).copied();
-        let known = known.filter(|_| !entry.run_id.is_empty());
-        let number = match (&*entry.event, known) {
-            ("result" | "verified" | "ineffective", Some(number)) => number,
-            ("intent" | "observed" | "result", _) => {
-                if !filter.is_about(entry) || !filter.is_in_time(entry.at) {
-                    return None;
-                }
-                self.seen.push(Seen::of(entry));
-                let number = self.seen.len() - 1;
-                if !entry.run_id.is_empty() {
-                    self.by_id.insert((*entry.run_id).to_owned(), number);
-                }
-                number
-            }
+        let number = match &*entry.event {
+            "intent" | "observed" | RESET => self.begin(entry, filter)?,
+            "result" => match self.known(&entry.run_id) {
+                Some(number) => number,
+                None => self.begin(entry, filter)?,
+            },
+            "verified" | "ineffective" => self.known(&entry.run_id)?,
             _ => return None,
         };
-        let run = self.seen.get_mut(number)?;
+        let (run, texts) = (self.seen.get_mut(number)?, &mut self.texts);
         match &*entry.event {
-            "result" => run.end(entry),
-            "observed" => run.observe(entry),
-            "verified" | "ineffective" => run.learn(entry),
+            "result" => run.end(entry, texts),
+            "observed" => run.observe(entry, texts),
+            RESET => run.outcome = texts.keep(RESET, None),
+            "verified" | "ineffective" => run.learn(entry, texts),
             _ => {}
         }
         self.seen.get(number)
+    }
+
+    /// The run of this id: most likely the one that began last.
+    fn known(&self, id: &str) -> Option<usize> {
+        if id.is_empty() {
+            return None;
+        }
+        let last = self.seen.last().filter(|run| *run.run_id == *id);
+        match last {
+            Some(_) => self.seen.len().checked_sub(1),
+            None => self.by_id.get(id).copied(),
+        }
+    }
+
+    fn begin(&mut self, entry: &Entry<'_>, filter: &Filter) -> Option<usize> {
+        if !filter.is_about(entry) || !filter.is_in_time(entry.at) {
+            return None;
+        }
+        let run = Seen::of(entry, &mut self.texts, self.seen.last());
+        let number = self.seen.len();
+        if !run.run_id.is_empty() {
+            self.by_id.insert(Rc::clone(&run.run_id), number);
+        }
+        self.seen.push(run);
+        Some(number)
     }
 
     /// Names the outcome of those without a result, and lets go of all whose outcome is not asked for.
     pub fn settle(&mut self, filter: &Filter, runs: &mut dyn FnMut(&Seen) -> bool) {
         for run in self.seen.iter_mut().filter(|run| run.is_open()) {
             let word = if runs(run) { RUNNING } else { UNKNOWN };
-            word.clone_into(&mut run.outcome);
+            run.outcome = self.texts.keep(word, None);
         }
         if filter.outcome.is_some() {
             self.seen.retain(|run| run.is_asked_for(filter));
             let ids = self.seen.iter().enumerate();
             self.by_id = ids
-                .map(|(number, run)| (run.run_id.clone(), number))
+                .map(|(number, run)| (Rc::clone(&run.run_id), number))
                 .collect();
         }
     }
@@ -233,6 +327,10 @@ pub struct Table {
     widths: [usize; HEADINGS.len()],
     /// Whether the column is shown.
     shown: [bool; HEADINGS.len()],
+    /// The line that was shown last.
+    line: String,
+    /// What had to be made for it.
+    made: String,
 }
 
 impl Table {
@@ -242,6 +340,8 @@ impl Table {
             paint,
             widths: [0; HEADINGS.len()],
             shown: [false; HEADINGS.len()],
+            line: String::new(),
+            made: String::new(),
         };
         for run in runs {
             table.widen(run.widths());
@@ -257,36 +357,45 @@ impl Table {
         }
     }
 
-    fn row(&self, cells: &[(Tone, Cow<'_, str>)]) -> String {
-        let mut line = String::new();
+    fn row(&self, cells: &[(Tone, Cow<'_, str>)], line: &mut String) {
         let columns = cells.iter().zip(self.widths).zip(self.shown);
         let shown = columns.filter(|(_, shown)| *shown);
         let cells = shown.map(|(((tone, text), width), _)| (*tone, &**text, width));
-        self.paint.row(cells, &mut line);
-        line
+        self.paint.row(cells, line);
     }
 
     /// The headings' line.
     pub fn head(&self) -> String {
-        self.row(&HEADINGS.map(|heading| (Tone::Strong, Cow::Borrowed(heading))))
+        let headings = HEADINGS.map(|heading| (Tone::Strong, Cow::Borrowed(heading)));
+        let mut line = String::new();
+        self.row(&headings, &mut line);
+        line
     }
 
-    /// A run's line.
-    pub fn line(&mut self, run: &Seen) -> String {
-        self.widen(run.widths());
-        self.row(&run.cells())
+    /// The line of one of the runs that the table is made for.
+    pub fn line(&mut self, run: &Seen) -> &str {
+        let (mut line, mut made) = (
+            std::mem::take(&mut self.line),
+            std::mem::take(&mut self.made),
+        );
+        line.clear();
+        self.row(&run.cells(&mut made), &mut line);
+        (self.line, self.made) = (line, made);
+        &self.line
     }
 
     /// The line of a run that is followed: it runs, if it has no result yet.
-    pub fn line_as_it_comes(&mut self, run: &Seen) -> String {
-        if !run.is_open() {
-            return self.line(run);
-        }
-        let outcome = RUNNING.to_owned();
-        self.line(&Seen {
+    pub fn line_as_it_comes(&mut self, run: &Seen) -> &str {
+        let outcome = match run.is_open() {
+            true => RUNNING.into(),
+            false => Rc::clone(&run.outcome),
+        };
+        let run = Seen {
             outcome,
             ..run.clone()
-        })
+        };
+        self.widen(run.widths());
+        self.line(&run)
     }
 }
 
@@ -309,9 +418,13 @@ mod tests {
         for line in lines {
             runs.add(&Entry::parse(line.as_bytes()).unwrap(), filter);
         }
-        runs.settle(filter, &mut |run| run.run_id == "1-1-3.A");
+        runs.settle(filter, &mut |run| &*run.run_id == "1-1-3.A");
         let mut table = Table::for_runs(Paint::default(), runs.all(), false);
-        let lines: Vec<String> = runs.all().iter().map(|run| table.line(run)).collect();
+        let lines: Vec<String> = runs
+            .all()
+            .iter()
+            .map(|run| table.line(run).to_owned())
+            .collect();
         table.head() + &lines.concat()
     }
 

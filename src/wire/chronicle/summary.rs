@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Entry, Filter, span};
 use crate::judge::Time;
 use crate::wire::paint::{Paint, Tone};
-use crate::wire::quote::printable;
+use crate::wire::quote::{json, printable};
 use crate::wire::timestamp::rfc3339;
 
 /// Counts by alertname.
@@ -122,7 +122,7 @@ impl Summary {
         let rows = self
             .rows()
             .filter_map(|row| serde_json::to_string(&row).ok());
-        rows.map(|row| row + "\n").collect()
+        rows.map(|row| json(&row).into_owned() + "\n").collect()
     }
 
     /// As a table.

@@ -421,6 +421,19 @@ fn each_fault_has_its_finding_and_no_other() {
 }
 
 #[test]
+fn the_place_of_a_finding_is_said_once() {
+    let home = Home::new();
+    let handler = home.sandbox.handler("Other", "exit 0\n");
+    chmod(&handler, 0o777);
+    let output = home.root().arg("check").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let shown = handler.display().to_string();
+    let line = text.lines().find(|line| line.contains("handler-unsafe"));
+    let line = line.unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(line.matches(&shown).count(), 1, "{line}");
+}
+
+#[test]
 fn every_kind_is_found_by_some_test() {
     let mut met: BTreeSet<&str> = FAULTS
         .iter()
