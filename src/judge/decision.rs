@@ -374,7 +374,9 @@ pub fn resolve(record: &Record, alert: &Alert, limits: &Limits, now: Time) -> (R
         next.held_since = None;
         return (next, answer(Why::Over, notes));
     };
-    if alert.ends_at.is_some_and(|end| end < episode.starts_at) {
+    // The same start is the same episode, wherever a clock that was set back puts its end.
+    let ended_before = alert.ends_at.is_some_and(|end| end < episode.starts_at);
+    if ended_before && starts_at < episode.starts_at {
         return (next, answer(Why::StaleResolved, notes));
     }
     next.held_since = None;
@@ -470,11 +472,18 @@ fn judge(
         }
         record.unknown_since = None;
     }
+    if survivor.is_none() {
+        bury(record, now);
+    }
+    let entered = enter_episode(record, alert, limits, now, notes);
     if let Some(survivor) = survivor {
+        // Whoever was told of it may have heard of the end of an episode since; this is the next one.
+        if entered.is_ok() && record.page.is_none() {
+            pages::begin(record, Reason::Survivor, now);
+        }
         return Err((Verdict::Busy, Why::Survivor(survivor)));
     }
-    bury(record, now);
-    enter_episode(record, alert, limits, now, notes)?;
+    entered?;
     if let Some(why) = still_open(record, limits, now, notes) {
         return Err((Verdict::Tripped, why));
     }
@@ -565,16 +574,19 @@ fn enter_episode(
         }
         return Ok(());
     }
-    episode.starts_at = episode.starts_at.max(starts_at);
-    if let Some(closed_at) = episode.closed_at {
-        if now.since(closed_at) < limits.settle {
-            return Err((
-                Verdict::Settling,
-                Why::LateCopy(closed_at.plus(limits.settle)),
-            ));
-        }
-        reopen(record, now);
+    let Some(closed_at) = episode.closed_at else {
+        episode.starts_at = episode.starts_at.max(starts_at);
+        return Ok(());
+    };
+    if now.since(closed_at) < limits.settle {
+        return Err((
+            Verdict::Settling,
+            Why::LateCopy(closed_at.plus(limits.settle)),
+        ));
     }
+    // Its own start, though it be the earlier one: with the senders' clock set back, its end is as early.
+    episode.starts_at = starts_at;
+    reopen(record, now);
     Ok(())
 }
 
@@ -681,7 +693,6 @@ fn interrupt(
 fn count_failure(record: &mut Record, at: Time, limits: &Limits) {
     keep_latest(&mut record.failures, at, limits.max_attempts as usize);
     record.retry_from = Some(at);
-    record.deferring_since = None;
     record.healed_at = None;
 }
 
@@ -708,7 +719,6 @@ fn defer(
     if now.since(since) < limits.attempt_window {
         return (Verdict::Deferred, Why::Ended(Ending::Exit(75)));
     }
-    record.deferring_since = None;
     open(record, Reason::Deferrals, limits, now, notes);
     (
         Verdict::Tripped,
@@ -720,6 +730,7 @@ fn defer(
 /// without another page.
 fn open(record: &mut Record, reason: Reason, limits: &Limits, now: Time, notes: &mut Vec<Note>) {
     notes.push(Note::Opened(reason));
+    record.deferring_since = None;
     let longest = LONGEST_HOLD.max(limits.attempt_window);
     if let Some(breaker) = record.breaker.as_mut() {
         breaker.since = now;

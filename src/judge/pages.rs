@@ -77,9 +77,10 @@ pub(super) fn end(record: &mut Record, now: Time) {
 /// A page about a single run ends; one about a breaker that is open goes on under its own reason.
 pub(super) fn end_run(record: &mut Record, now: Time) {
     let of_a_run = [Reason::Interrupted, Reason::Survivor, Reason::Rollback];
-    match &record.breaker {
+    let open = record.breaker.as_ref().filter(|_| record.breaker_open());
+    match open.map(|breaker| breaker.reason) {
         _ if record.page.is_none_or(|reason| !of_a_run.contains(&reason)) => {}
-        Some(breaker) => record.page = Some(breaker.reason),
+        Some(reason) => record.page = Some(reason),
         None => end(record, now),
     }
 }

@@ -29,7 +29,7 @@ pub struct Record {
     pub retry_from: Option<Time>,
     /// When the handler last exited 0 in this episode, until that is judged.
     pub healed_at: Option<Time>,
-    /// When a row of nothing but deferrals began.
+    /// The first deferral since something was healed or the breaker opened; failures are passed over.
     pub deferring_since: Option<Time>,
     /// The breaker; `None` while it is closed.
     pub breaker: Option<Breaker>,
@@ -128,7 +128,7 @@ pub enum Reason {
     GaveUp,
     /// More runs than a window allows.
     RunLimits,
-    /// Nothing but deferrals for a whole attempt window.
+    /// A deferral a whole attempt window after the first, and nothing healed in between.
     Deferrals,
     /// A run lost its supervisor.
     Interrupted,

@@ -146,7 +146,7 @@ pub fn opening(reason: Reason) -> &'static str {
         Reason::Ineffective => "the handler exits 0 and the alert goes on firing",
         Reason::GaveUp => "the handler asked for a person (exit 2)",
         Reason::RunLimits => "more runs than the run limits allow",
-        Reason::Deferrals => "nothing but deferrals (exit 75) for a whole attempt window",
+        Reason::Deferrals => "deferred (exit 75), and not healed, for a whole attempt window",
         Reason::Interrupted => "a run lost its supervisor",
         Reason::Survivor => "a process of a run past its timeout may not be ended",
         Reason::Rollback => "what a failed handler changed could not be put back",
