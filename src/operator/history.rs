@@ -443,7 +443,8 @@ fn links(piece: &Piece) -> Result<Vec<chain::Link>, String> {
     let mut read = || -> io::Result<()> {
         let mut lines = piece.lines()?;
         while let Some(line) = lines.read_on()? {
-            links.push(chain::link(line));
+            let link = chain::link(line, links.last());
+            links.push(link);
         }
         Ok(())
     };

@@ -78,13 +78,14 @@ fn after_the_end(file: &File, length: u64) -> io::Result<(&'static str, String)>
     let end = short.get_mut(..usize::try_from(most).unwrap_or(0));
     let end = end.unwrap_or_default();
     file.read_exact_at(end, length - most)?;
-    if most == length || history::holds_the_last_line(end) {
-        return Ok(history::after(end));
+    if let Some(found) = history::after(end, most == length) {
+        return Ok(found);
     }
     let most = length.min(TAIL);
     let mut long = vec![0; usize::try_from(most).unwrap_or(0)];
     file.read_exact_at(&mut long, length - most)?;
-    Ok(history::after(&long))
+    // More that is no line than this was written by nobody here: it is named as it is.
+    history::after(&long, true).ok_or_else(|| io::Error::other("has no last line"))
 }
 
 fn last_before_rotation(head: &File) -> String {

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::records::hex_digest;
+use super::chronicle::chain;
+use super::records::{hex, hex_digest};
 use super::timestamp::rfc3339;
 use crate::judge::{Alert, Status, Time};
 
@@ -152,21 +153,12 @@ pub fn digest(line: &[u8]) -> String {
     hex_digest(line.strip_suffix(b"\n").unwrap_or(line))
 }
 
-/// Whether the last line is in this end of the file as a whole.
-pub fn holds_the_last_line(tail: &[u8]) -> bool {
-    let whole = tail.strip_suffix(b"\n").unwrap_or(tail);
-    whole.contains(&b'\n')
-}
-
-/// What the next line has to begin with and to name, given the end of the file. A last line without
-/// its newline was cut: it is ended, and stays in the chain as what it is.
-pub fn after(tail: &[u8]) -> (&'static str, String) {
-    let (glue, whole) = match tail.strip_suffix(b"\n") {
-        Some(whole) => ("", whole),
-        None => ("\n", tail),
-    };
-    let last = whole.rsplit(|byte| *byte == b'\n').next().unwrap_or(whole);
-    (glue, hex_digest(last))
+/// What the next line has to begin with and to name, given the end of the file; `None` where more of it has to be seen. A
+/// last line without its newline was cut: it is ended, and stays in the chain as what it is.
+pub fn after(tail: &[u8], from_the_start: bool) -> Option<(&'static str, String)> {
+    let glue = if tail.ends_with(b"\n") { "" } else { "\n" };
+    let last = chain::last(tail, from_the_start)?;
+    Some((glue, hex(&last.digest)))
 }
 
 #[cfg(test)]
@@ -224,13 +216,20 @@ mod tests {
         let first = line(Time(0), &event, GENESIS).unwrap();
         assert!(first.starts_with(r#"{"at":"1970-01-01T00:00:00Z","event":"result","run_id":"r""#));
         assert!(first.ends_with(&format!("\"prev\":\"{GENESIS}\"}}\n")));
-        assert_eq!(after(first.as_bytes()), ("", digest(first.as_bytes())));
+        let known = Some(("", digest(first.as_bytes())));
+        assert_eq!(after(first.as_bytes(), true), known);
         let two = format!("{first}{first}");
-        assert_eq!(after(two.as_bytes()), ("", digest(first.as_bytes())));
+        assert_eq!(after(two.as_bytes(), true), known);
+        // Of the line before it the end is enough.
+        assert_eq!(after(&two.as_bytes()[9..], false), known);
+        assert_eq!(after(&first.as_bytes()[9..], false), None);
+        // A cut line stands for the whole one before it too.
         let cut = &two.as_bytes()[..two.len() - 5];
-        assert_eq!(
-            after(cut),
-            ("\n", hex_digest(&first.as_bytes()[..first.len() - 5]))
-        );
+        let whole = chain::link(first.trim_end().as_bytes(), None);
+        let both = chain::link(&first.as_bytes()[..first.len() - 5], Some(&whole));
+        assert_eq!(after(cut, true), Some(("\n", hex(&both.digest))));
+        assert_eq!(after(&cut[9..], false), None);
+        let three = format!("{first}{}", String::from_utf8_lossy(cut));
+        assert_eq!(after(&three.as_bytes()[9..], false), after(cut, true));
     }
 }

@@ -233,7 +233,7 @@ impl Piece {
                     break;
                 };
                 if number == 0 {
-                    self.ends.first_prev = chain::link(line).prev;
+                    self.ends.first_prev = chain::prev(line);
                 }
                 if let Some(entry) = Entry::parse(line) {
                     self.ends.first_at = Some(entry.at);
@@ -244,17 +244,15 @@ impl Piece {
         self.ends.last = if self.gzipped {
             None
         } else {
-            self.last_digest().ok()
+            self.last_digest().ok().flatten()
         };
     }
 
-    fn last_digest(&self) -> io::Result<chain::Digest> {
+    fn last_digest(&self) -> io::Result<Option<chain::Digest>> {
         let size = self.end.min(TAIL);
         let mut tail = vec![0; usize::try_from(size).unwrap_or(0)];
         self.file.read_exact_at(&mut tail, self.end - size)?;
-        let whole = tail.strip_suffix(b"\n").unwrap_or(&tail);
-        let last = whole.rsplit(|byte| *byte == b'\n').next();
-        Ok(chain::link(last.unwrap_or(whole)).digest)
+        Ok(chain::last(&tail, size == self.end).map(|last| last.digest))
     }
 
     /// Whether nothing is in it.

@@ -76,12 +76,38 @@ pub struct Walked {
     pub notes: Vec<String>,
 }
 
-/// What binds this line, its newline left away.
-pub fn link(line: &[u8]) -> Link {
-    Link {
-        digest: records::digest(line),
-        prev: prev(line),
+/// What binds this line, its newline left away, behind that one of the same file. A line that was cut names none; so its
+/// digest is that of the one before it and its own bytes, and whoever names it vouches for both.
+pub fn link(line: &[u8], before: Option<&Link>) -> Link {
+    let prev = prev(line);
+    let digest = match before.filter(|_| prev.is_none()) {
+        Some(before) => records::digest(&[&before.digest, line].concat()),
+        None => records::digest(line),
+    };
+    Link { digest, prev }
+}
+
+/// What binds the last line of a file, by the file's end; `None` where more of it has to be seen: every line since the
+/// last whole one.
+pub fn last(end: &[u8], from_the_start: bool) -> Option<Link> {
+    let lines = end.strip_suffix(b"\n").unwrap_or(end);
+    let mut lines = lines.rsplit(|byte| *byte == b'\n').peekable();
+    let (mut last, mut cut) = (None, Vec::new());
+    while let Some(line) = lines.next() {
+        // The first one may be the end of a line alone.
+        if lines.peek().is_none() && !from_the_start {
+            return None;
+        }
+        if prev(line).is_some() {
+            last = Some(link(line, None));
+            break;
+        }
+        cut.push(line);
     }
+    for line in cut.into_iter().rev() {
+        last = Some(link(line, last.as_ref()));
+    }
+    last
 }
 
 /// The digest in 64 lower-case hex digits.
@@ -100,7 +126,7 @@ pub fn digest(hex: &[u8]) -> Option<Digest> {
 }
 
 /// What a whole line names as the one before it. Its shape is enough: what the rest of it says is what its digest is for.
-fn prev(line: &[u8]) -> Option<Digest> {
+pub fn prev(line: &[u8]) -> Option<Digest> {
     let rest = line.strip_prefix(br#"{"at":""#)?.strip_suffix(br#""}"#)?;
     let (before, hex) = rest.split_at_checked(rest.len().checked_sub(64)?)?;
     before.ends_with(br#","prev":""#).then(|| digest(hex))?

@@ -29,7 +29,7 @@ impl Files {
         let (glue, prev) = match self.files.last().unwrap().as_slice() {
             [] if self.head.is_empty() => ("", GENESIS.to_owned()),
             [] => ("", self.head.clone()),
-            tail => history::after(tail),
+            tail => history::after(tail, true).unwrap(),
         };
         let run = RunLine {
             run_id: text,
@@ -93,9 +93,14 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn part(number: usize, bytes: &[u8]) -> Part {
+    let mut links: Vec<Link> = Vec::new();
+    for line in lines(bytes) {
+        let link = link(line, links.last());
+        links.push(link);
+    }
     Part {
         name: format!("f{number}"),
-        links: lines(bytes).map(link).collect(),
+        links,
     }
 }
 
@@ -297,25 +302,20 @@ fn played(steps: Vec<Step>) -> Files {
     files
 }
 
-/// Where each byte that something vouches for stands: not those of a line before a cut one, which cannot name it.
+/// Where each byte that something vouches for stands: not those of a file's last line where the next file begins with a
+/// line that was cut, which does not know it.
 fn vouched(files: &Files) -> Vec<(usize, usize)> {
-    let mut found: Vec<(usize, usize)> = Vec::new();
-    let mut last: Vec<(usize, usize)> = Vec::new();
+    let mut found = Vec::new();
     for (number, bytes) in files.files.iter().enumerate() {
-        let mut at = 0;
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let own = (at..at + line.len()).map(|at| (number, at)).collect();
-            if link(line.strip_suffix(b"\n").unwrap_or(line))
-                .prev
-                .is_some()
-            {
-                found.append(&mut last);
-            }
-            last = own;
-            at += line.len();
-        }
+        let next = files
+            .files
+            .get(number + 1)
+            .and_then(|next| lines(next).next());
+        let last = lines(bytes).last().map_or(0, <[u8]>::len);
+        let unknown = next.is_some_and(|line| prev(line).is_none());
+        let end = bytes.len() - if unknown { last + 1 } else { 0 };
+        found.extend((0..end).map(|at| (number, at)));
     }
-    found.append(&mut last);
     found
 }
 
