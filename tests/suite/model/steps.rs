@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use self_heal::judge::record::{PageKind, Reason, Record, Run};
+use self_heal::judge::record::{Host, PageKind, Reason, Record, Run};
 use self_heal::judge::storm::{self, Reservation};
 use self_heal::judge::{
     Alert, Decision, Ended, Ending, Force, Look, Note, Proposal, Rollback, Status, Time, Verdict,
@@ -14,7 +14,7 @@ use self_heal::judge::{
 use super::world::{
     Firing, Handler, NOW, Over, SURVIVOR, Sent, Serving, Start, Step, TICK, Then, World,
 };
-use super::{BACK, Machine, Rare, seen};
+use super::{BACK, Flaps, Machine, Rare, seen};
 
 pub const TWO: &str = "two handlers of one alert at once";
 pub const OFTEN: &str = "more runs than its limits allow";
@@ -29,7 +29,7 @@ pub const SLOTS: &str = "more handlers than slots";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     Tick,
-    ClockBack,
+    ClockBack(Rare),
     Begins {
         alert: usize,
         later: bool,
@@ -64,16 +64,12 @@ pub enum Act {
     LockRemoved(usize),
     SpoolFills,
     SpoolFrees,
+    HostDamage,
     Sweep(usize),
 }
 
-/// The endings that are nothing out of the ordinary.
-pub const ENDINGS: [Ending; 4] = [
-    Ending::Exit(0),
-    Ending::Exit(1),
-    Ending::Exit(2),
-    Ending::Exit(75),
-];
+/// The latest age, in ticks, at which a handler has a supervisor that would end it.
+const TIMEOUT: u8 = 1;
 
 impl Machine {
     pub fn acts(&self, world: &World, acts: &mut Vec<Act>) {
@@ -85,19 +81,26 @@ impl Machine {
         let waits = |process: &Serving| match &process.step {
             Step::Wait { run, .. } => self
                 .handler(world, process.alert, run)
-                .is_none_or(|handler| handler.age < 2),
-            _ => process.lag < 1,
+                .is_none_or(|handler| handler.age < TIMEOUT),
+            _ => process.lag < self.late,
         };
         if world.processes.iter().all(waits) {
             acts.push(Act::Tick);
         }
         let busy = world.processes.len() >= self.senders;
+        // Who has heard of nothing takes no notice: what happens out there comes before what is done within a tick.
+        let rests = |process: &Serving| process.rested || matches!(process.step, Step::Wait { .. });
+        let dawn = self.flaps != Flaps::Never && world.processes.iter().all(rests);
         for (number, alert) in world.alerts.iter().enumerate() {
             match alert.latest.ends {
+                _ if !dawn => {}
                 None => acts.push(Act::Ends(number)),
                 Some(_) => {
-                    for later in [false, true] {
-                        if begin(later) != alert.latest.starts {
+                    // Two that begin in one tick begin one after the other.
+                    let any_time = self.flaps == Flaps::AnyTime;
+                    for later in [false, true].into_iter().take(1 + usize::from(any_time)) {
+                        let taken = [begin(world, later), begin(world, true)];
+                        if !taken.contains(&alert.latest.starts) {
                             acts.push(Act::Begins {
                                 alert: number,
                                 later,
@@ -131,13 +134,11 @@ impl Machine {
                     acts.push(Act::Force(number));
                 }
             }
-            let orphan = |handler: &Handler| {
-                !world
-                    .processes
-                    .iter()
-                    .any(|p| p.run().is_some_and(|run| run.id == handler.run))
-            };
-            if alert.handlers.iter().any(orphan) {
+            if alert
+                .handlers
+                .iter()
+                .any(|handler| is_orphan(world, number, handler))
+            {
                 acts.push(Act::OrphanEnds(number));
             }
             if alert.survivor {
@@ -156,8 +157,13 @@ impl Machine {
                 }
             }
         }
-        if rare(Rare::ClockBack) && world.set_back > 0 {
-            acts.push(Act::ClockBack);
+        for clock in [Rare::ClockBack, Rare::OwnClockBack, Rare::SendersClockBack] {
+            if rare(clock) && world.set_back > 0 {
+                acts.push(Act::ClockBack(clock));
+            }
+        }
+        if rare(Rare::HostDamage) {
+            acts.push(Act::HostDamage);
         }
         if world.paused {
             acts.push(Act::Resume);
@@ -191,14 +197,17 @@ impl Machine {
                             spoiled,
                         });
                     };
-                    ENDINGS
-                        .iter()
-                        .for_each(|ending| ends(*ending, false, false));
-                    if age > 0 {
-                        ends(Ending::TimedOut, false, false);
-                        if rare(Rare::Survivor) {
-                            ends(Ending::TimedOut, true, false);
+                    for ending in &self.endings {
+                        if *ending != Ending::TimedOut || age == TIMEOUT {
+                            ends(*ending, false, false);
                         }
+                    }
+                    if age == TIMEOUT && rare(Rare::Survivor) {
+                        ends(Ending::TimedOut, true, false);
+                    }
+                    if rare(Rare::Lost) {
+                        ends(Ending::Lost, false, false);
+                        ends(Ending::Lost, true, false);
                     }
                     if rare(Rare::Spoiled) {
                         ends(Ending::Exit(1), false, true);
@@ -243,22 +252,40 @@ impl Machine {
                     alert.before = None;
                 }
             }
-            Act::ClockBack => {
+            Act::ClockBack(clock) => {
                 world.mischief -= 1;
                 world.set_back -= 1;
-                world.grow(-BACK);
-            }
-            Act::Begins { alert, later } => {
-                let alert = &mut world.alerts[alert];
-                alert.before = Some(alert.latest);
-                alert.latest = Firing {
-                    starts: begin(later),
-                    ends: None,
+                if clock != Rare::SendersClockBack {
+                    world.grow(-BACK);
+                }
+                let ahead = BACK as i8;
+                world.ahead += match clock {
+                    Rare::OwnClockBack => ahead,
+                    Rare::SendersClockBack => -ahead,
+                    _ => 0,
                 };
             }
+            Act::HostDamage => {
+                world.mischief -= 1;
+                // As many as fill any window.
+                world.host = Host {
+                    runs: vec![NOW; self.storm.map_or(0, |storm| storm.runs as usize)],
+                    ..Host::default()
+                };
+                world.host_told = false;
+            }
+            Act::Begins { alert, later } => {
+                let starts = begin(world, later);
+                let alert = &mut world.alerts[alert];
+                alert.before = Some(alert.latest);
+                alert.latest = Firing { starts, ends: None };
+            }
             Act::Ends(alert) => {
-                let latest = &mut world.alerts[alert].latest;
-                latest.ends = Some(NOW.max(latest.starts));
+                let now = begin(
+                    world,
+                    world.alerts[alert].latest.starts == begin(world, true),
+                );
+                world.alerts[alert].latest.ends = Some(now);
             }
             Act::Send {
                 alert,
@@ -303,14 +330,9 @@ impl Machine {
                 world.processes.remove(process);
             }
             Act::OrphanEnds(alert) => {
-                let World {
-                    alerts, processes, ..
-                } = world;
-                alerts[alert].handlers.retain(|handler| {
-                    processes
-                        .iter()
-                        .any(|p| p.run().is_some_and(|run| run.id == handler.run))
-                });
+                let mut handlers = std::mem::take(&mut world.alerts[alert].handlers);
+                handlers.retain(|handler| !is_orphan(world, alert, handler));
+                world.alerts[alert].handlers = handlers;
             }
             Act::SurvivorDies(alert) => world.alerts[alert].survivor = false,
             Act::Reset(alert) => {
@@ -333,6 +355,9 @@ impl Machine {
             Act::Damage(alert) => {
                 world.mischief -= 1;
                 self.store(world, alert, decision::unknown(NOW));
+                for process in &mut world.processes {
+                    process.lost |= process.alert == alert && process.run().is_some();
+                }
                 let watched = &mut world.alerts[alert];
                 watched.starts.clear();
                 watched.spool.clear();
@@ -381,13 +406,15 @@ impl Machine {
             slot: false,
             lag: 0,
             reserved: 0,
+            rested: false,
+            lost: false,
             step: Step::Judge,
         });
     }
 
     /// One step of a process.
     fn go(&self, world: &mut World, number: usize, spoiled: Option<bool>) {
-        world.processes[number].lag = 0;
+        world.processes[number].rested = false;
         let process = world.processes[number].clone();
         let alert = process.alert;
         match process.step {
@@ -410,11 +437,8 @@ impl Machine {
             Step::Tell { then } => {
                 if world.spool_full {
                     match then {
-                        Then::Start { run, at, .. } => {
-                            world.processes[number].step = Step::GiveBack {
-                                at,
-                                then: Then::CallOff { run },
-                            };
+                        Then::Start { run, at } => {
+                            self.give_back(world, number, at, Then::CallOff { run });
                         }
                         _ => self.answer(world, number, Verdict::Error),
                     }
@@ -427,11 +451,11 @@ impl Machine {
                 let next = pages::struck(&world.alerts[alert].record, &pages);
                 self.store(world, alert, next);
                 match then {
-                    Then::Answer(verdict) => self.answer(world, number, verdict),
+                    Then::Answer => self.answered(world, number),
                     then => self.then(world, number, then),
                 }
             }
-            Step::Start { run, forced, .. } => self.start(world, number, run, forced),
+            Step::Start { run, at } => self.start(world, number, run, at),
             Step::Settle(over) => self.settle(world, number, &over),
             Step::CallOff { run } => {
                 let over = Over {
@@ -452,18 +476,36 @@ impl Machine {
         let alert = world.processes[number].alert;
         let owes = !world.alerts[alert].record.owed.is_empty();
         let step = match then {
-            Then::Answer(_) if owes => Step::Tell { then },
-            Then::Answer(verdict) => return self.answer(world, number, verdict),
-            Then::Start { run, at, forced } => Step::Start { run, at, forced },
+            Then::Answer if owes => Step::Tell { then },
+            Then::Answer => return self.answered(world, number),
+            Then::Start { run, at } => Step::Start { run, at },
             Then::CallOff { run } => Step::CallOff { run },
             Then::Settle(over) => Step::Settle(over),
         };
         world.processes[number].step = step;
     }
 
+    /// With this verdict, once what is owed is told.
+    fn conclude(&self, world: &mut World, number: usize, verdict: Verdict) {
+        self.seen(seen::verdict(verdict));
+        self.then(world, number, Then::Answer);
+    }
+
     fn answer(&self, world: &mut World, number: usize, verdict: Verdict) {
         self.seen(seen::verdict(verdict));
+        self.answered(world, number);
+    }
+
+    fn answered(&self, world: &mut World, number: usize) {
         world.processes.remove(number);
+    }
+
+    /// A reservation goes back, and then on; where the host has no limit there is none.
+    fn give_back(&self, world: &mut World, number: usize, at: Time, then: Then) {
+        if self.storm.is_none() {
+            return self.then(world, number, then);
+        }
+        world.processes[number].step = Step::GiveBack { at, then };
     }
 
     fn judge(&self, world: &mut World, number: usize) {
@@ -483,7 +525,7 @@ impl Machine {
                 self.store(world, alert, next);
                 answer.verdict
             };
-            return self.then(world, number, Then::Answer(verdict));
+            return self.conclude(world, number, verdict);
         }
         if world.paused {
             let next = decision::hold(record, &posted, NOW);
@@ -494,7 +536,7 @@ impl Machine {
         match decision::look(record, &posted, &self.limits, survivor, wanted(force), NOW) {
             (next, Look::Answer(answer)) => {
                 self.store(world, alert, next);
-                self.then(world, number, Then::Answer(answer.verdict));
+                self.conclude(world, number, answer.verdict);
             }
             (_, Look::NeedsLock) => world.processes[number].step = Step::Lock,
         }
@@ -504,7 +546,7 @@ impl Machine {
         let Serving { alert, says, .. } = world.processes[number].clone();
         if self.locked(world, alert) {
             let late = |handler: &Handler| {
-                handler.lock && handler.age > 1 && self.is_orphan(world, handler)
+                handler.lock && handler.age > TIMEOUT && is_orphan(world, alert, handler)
             };
             let Some(place) = world.alerts[alert].handlers.iter().position(late) else {
                 return self.answer(world, number, Verdict::Busy);
@@ -525,11 +567,7 @@ impl Machine {
         world.processes[number].slot = true;
         let record = world.alerts[alert].record.clone();
         if let Some(run) = &record.in_flight {
-            if world
-                .processes
-                .iter()
-                .any(|other| other.run().is_some_and(|known| known.id == run.id))
-            {
+            if supervised(world, alert, &run.id) {
                 return self.answer(world, number, Verdict::Busy);
             }
             // Behind a lock file that was removed.
@@ -538,7 +576,7 @@ impl Machine {
                 .iter()
                 .position(|handler| handler.run == run.id)
             {
-                if world.alerts[alert].handlers[place].age < 2 {
+                if world.alerts[alert].handlers[place].age <= TIMEOUT {
                     return self.answer(world, number, Verdict::Busy);
                 }
                 world.alerts[alert].handlers.remove(place);
@@ -546,13 +584,13 @@ impl Machine {
             if world.alerts[alert].survivor {
                 let next = pages::stuck(&record, SURVIVOR, NOW);
                 self.store(world, alert, next);
-                return self.then(world, number, Then::Answer(Verdict::Busy));
+                return self.conclude(world, number, Verdict::Busy);
             }
             let restored = decision::still_firing(&record, &posted(says), NOW);
             if spoiled == Some(false) && restored {
                 let next = pages::not_rolled_back(&record, NOW);
                 self.store(world, alert, next);
-                return self.then(world, number, Then::Answer(Verdict::Error));
+                return self.conclude(world, number, Verdict::Error);
             }
         }
         if let Some(verdict) = self.reserve(world) {
@@ -569,7 +607,8 @@ impl Machine {
 
     /// One run of the host's window; or the answer where there is none.
     fn reserve(&self, world: &mut World) -> Option<Verdict> {
-        let got = storm::reserve(&mut world.host, self.storm, NOW);
+        let limit = self.storm?;
+        let got = storm::reserve(&mut world.host, limit, NOW);
         let owed = std::mem::take(&mut world.host.owed);
         if world.spool_full && !owed.is_empty() {
             world.host.owed = owed;
@@ -591,7 +630,7 @@ impl Machine {
         match got {
             Reservation::Storm { .. } => Some(Verdict::Storm),
             Reservation::Granted { .. } => {
-                if world.host_runs.len() >= self.storm.runs as usize {
+                if world.host_runs.len() >= limit.runs as usize {
                     world.broken = Some(HOST);
                 }
                 world.host_runs.push(Start {
@@ -620,9 +659,8 @@ impl Machine {
         } = world.processes[number].clone();
         let record = world.alerts[alert].record.clone();
         if record.in_flight.as_ref().map(|run| &run.id) != examined.as_ref() {
-            let then = Then::Answer(Verdict::Busy);
-            world.processes[number].step = Step::GiveBack { at, then };
-            return;
+            self.seen(seen::verdict(Verdict::Busy));
+            return self.give_back(world, number, at, Then::Answer);
         }
         let id = self.unused(world, alert);
         let proposal = Proposal {
@@ -657,8 +695,8 @@ impl Machine {
         }
         match did {
             Decision::Answer(answer) => {
-                let then = Then::Answer(answer.verdict);
-                world.processes[number].step = Step::GiveBack { at, then };
+                self.seen(seen::verdict(answer.verdict));
+                self.give_back(world, number, at, Then::Answer);
             }
             Decision::Run { run, past, .. } => {
                 let forced = past.is_some();
@@ -679,7 +717,7 @@ impl Machine {
                     age: reserved,
                     open: true,
                 });
-                let start = Then::Start { run, at, forced };
+                let start = Then::Start { run, at };
                 if watched.record.owed.is_empty() {
                     self.then(world, number, start);
                 } else {
@@ -710,14 +748,13 @@ impl Machine {
         }
     }
 
-    fn start(&self, world: &mut World, number: usize, run: Run, _forced: bool) {
-        let Serving { alert, lock, .. } = world.processes[number].clone();
+    fn start(&self, world: &mut World, number: usize, run: Run, at: Time) {
+        let Serving {
+            alert, lock, lost, ..
+        } = world.processes[number].clone();
         let watched = &mut world.alerts[alert];
         let known = watched.record.in_flight.as_ref().map(|known| &known.id);
-        if known != Some(&run.id)
-            && watched.damaged.is_none()
-            && watched.record.unknown_since.is_none()
-        {
+        if known != Some(&run.id) && !lost {
             world.broken = Some(UNCOUNTED);
         }
         if !watched.handlers.is_empty() || watched.survivor {
@@ -735,7 +772,7 @@ impl Machine {
         if running.count() >= self.slots {
             world.broken = Some(SLOTS);
         }
-        world.processes[number].step = Step::Wait { run, at: NOW };
+        world.processes[number].step = Step::Wait { run, at };
     }
 
     fn handler_ends(
@@ -758,21 +795,18 @@ impl Machine {
             spoiled,
         };
         let process = &mut world.processes[number];
-        process.lag = 0;
-        process.step = if ending == Ending::Exit(75) {
-            Step::GiveBack {
-                at,
-                then: Then::Settle(over),
-            }
+        process.rested = false;
+        if ending == Ending::Exit(75) {
+            self.give_back(world, number, at, Then::Settle(over));
         } else {
-            Step::Settle(over)
-        };
+            process.step = Step::Settle(over);
+        }
     }
 
     fn settle(&self, world: &mut World, number: usize, over: &Over) {
         let alert = world.processes[number].alert;
         let verdict = self.settle_record(world, alert, over);
-        self.then(world, number, Then::Answer(verdict));
+        self.conclude(world, number, verdict);
     }
 
     fn settle_record(&self, world: &mut World, alert: usize, over: &Over) -> Verdict {
@@ -877,13 +911,6 @@ impl Machine {
             .find(|handler| handler.run == run.id)
     }
 
-    fn is_orphan(&self, world: &World, handler: &Handler) -> bool {
-        !world
-            .processes
-            .iter()
-            .any(|process| process.run().is_some_and(|run| run.id == handler.run))
-    }
-
     fn locked(&self, world: &World, alert: usize) -> bool {
         let mut processes = world
             .processes
@@ -909,23 +936,33 @@ impl Machine {
         let known = |id: &str| {
             let in_process = |process: &Serving| {
                 let examined = matches!(&process.step, Step::Decide { examined: Some(known), .. } if known == id);
-                examined || process.run().is_some_and(|run| run.id == id)
+                process.alert == alert
+                    && (examined || process.run().is_some_and(|run| run.id == id))
             };
-            watched
-                .record
-                .in_flight
-                .as_ref()
-                .is_some_and(|run| run.id == id)
+            let in_flight = watched.record.in_flight.as_ref();
+            in_flight.is_some_and(|run| run.id == id)
                 || watched.handlers.iter().any(|handler| handler.run == id)
                 || world.processes.iter().any(in_process)
         };
-        let mut ids = (0..).map(|number: u32| format!("{alert}{number}"));
+        let mut ids = (0..).map(|number: u32| number.to_string());
         ids.find(|id| !known(id)).expect("an id")
     }
 }
 
-fn begin(later: bool) -> Time {
-    Time(NOW.0 + i64::from(later))
+/// Whether a process is at work on this run.
+fn supervised(world: &World, alert: usize, id: &str) -> bool {
+    let own =
+        |process: &Serving| process.alert == alert && process.run().is_some_and(|run| run.id == id);
+    world.processes.iter().any(own)
+}
+
+fn is_orphan(world: &World, alert: usize, handler: &Handler) -> bool {
+    !supervised(world, alert, &handler.run)
+}
+
+/// Now by the senders' clock, or a moment later.
+fn begin(world: &World, later: bool) -> Time {
+    Time(NOW.0 + i64::from(world.ahead) * TICK + i64::from(later))
 }
 
 fn wanted(force: bool) -> Force {

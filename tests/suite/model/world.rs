@@ -1,13 +1,12 @@
 //! What the model remembers: the product's own records, the processes that serve, the handlers that run, the senders'
 //! view of the alert, and beside them what an onlooker counts for himself. Times are wall-clock times as ever, but now
-//! stays where it is and everything else grows older; what is too old to matter is told apart no further. So there are
-//! finitely many states, and no end of time in the model.
+//! stays where it is and everything else grows older (`alike`).
 
-use self_heal::judge::record::{Host, Page, Process as Numbered, Reason, Record, Run};
-use self_heal::judge::{Ending, Time, Verdict};
+use self_heal::judge::record::{Host, Page, Process as Numbered, Record, Run};
+use self_heal::judge::{Ending, Time};
 
-/// One tick: an eighth of the longest that a breaker stays shut.
-pub const TICK: i64 = 3 * 60 * 60 * 1000;
+/// One tick: a quarter of the longest that a breaker stays shut.
+pub const TICK: i64 = 6 * 60 * 60 * 1000;
 
 /// Now, always.
 pub const NOW: Time = Time(1_000 * TICK);
@@ -26,8 +25,10 @@ pub struct World {
     pub spool_full: bool,
     /// How often something out of the ordinary may happen yet.
     pub mischief: u8,
-    /// How often the clock may be set back yet.
+    /// How often a clock may be set back yet.
     pub set_back: u8,
+    /// How far the senders' clock is ahead of ours, in ticks.
+    pub ahead: i8,
     /// What does not hold.
     pub broken: Option<&'static str>,
 }
@@ -53,6 +54,8 @@ pub struct Watched {
     pub spool: Vec<Page>,
     /// How long ago its record was damaged.
     pub damaged: Option<u8>,
+    /// It is the one that a calm future is looked at for.
+    pub marked: bool,
 }
 
 /// One episode, by the senders' clock.
@@ -86,9 +89,13 @@ pub struct Serving {
     pub force: bool,
     pub lock: bool,
     pub slot: bool,
-    /// Ticks since its last step, and since it reserved its run.
+    /// How many ticks passed between its steps, and since it reserved its run.
     pub lag: u8,
     pub reserved: u8,
+    /// It has done nothing since the last tick.
+    pub rested: bool,
+    /// What it counted was lost with the record.
+    pub lost: bool,
     pub step: Step,
 }
 
@@ -119,7 +126,7 @@ pub enum Step {
     /// They are there, and are struck.
     Strike { pages: Vec<Page>, then: Then },
     /// The handler's start.
-    Start { run: Run, at: Time, forced: bool },
+    Start { run: Run, at: Time },
     /// It waits for the handler.
     Wait { run: Run, at: Time },
     /// The handler ended.
@@ -141,8 +148,8 @@ pub struct Over {
 /// What comes behind a step that several have.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Then {
-    Answer(Verdict),
-    Start { run: Run, at: Time, forced: bool },
+    Answer,
+    Start { run: Run, at: Time },
     CallOff { run: Run },
     Settle(Over),
 }
@@ -155,7 +162,7 @@ impl Serving {
             Step::Settle(Over { run, .. }) => Some(run),
             Step::GiveBack { then, .. } | Step::Tell { then } | Step::Strike { then, .. } => {
                 match then {
-                    Then::Answer(_) => None,
+                    Then::Answer => None,
                     Then::Start { run, .. } | Then::CallOff { run } => Some(run),
                     Then::Settle(Over { run, .. }) => Some(run),
                 }
@@ -167,318 +174,3 @@ impl Serving {
 
 /// The process that a timed-out run leaves.
 pub const SURVIVOR: Numbered = Numbered { pid: 7, started: 7 };
-
-/// How old a time is, in ticks; less than nothing for one to come.
-fn ticks(time: Time) -> i64 {
-    (NOW.0 - time.0).div_euclid(TICK)
-}
-
-/// How far back what matters can lie, in ticks.
-#[derive(Clone, Copy, Debug)]
-pub struct Reach {
-    pub attempts: i64,
-    pub retry: i64,
-    pub settle: i64,
-    pub runs: i64,
-    pub storm: i64,
-    pub hold: i64,
-}
-
-impl World {
-    /// Everything grows older by so many ticks; younger, when the clock is set back.
-    pub fn grow(&mut self, ticks: i64) {
-        let by = ticks * TICK;
-        let older = &mut |time: &mut Time| time.0 -= by;
-        for alert in &mut self.alerts {
-            orders(alert, older);
-            pages(alert, older);
-            let record = &mut alert.record;
-            spans(record, older);
-            if let Some(run) = &mut record.in_flight {
-                run_times(run, older);
-            }
-        }
-        self.host.runs.iter_mut().for_each(&mut *older);
-        for time in [
-            &mut self.host.storm_since,
-            &mut self.host.told_at,
-            &mut self.host.paged_at,
-        ] {
-            time.iter_mut().for_each(&mut *older);
-        }
-        self.host
-            .owed
-            .iter_mut()
-            .for_each(|page| older(&mut page.at));
-        for process in &mut self.processes {
-            said(process, older);
-            inside(process, older);
-            told(process, older);
-        }
-    }
-
-    /// An onlooker's own clock goes on, which nobody sets back.
-    pub fn pass(&mut self, reach: Reach) {
-        let most = |limit: i64| u8::try_from(limit).unwrap();
-        for alert in &mut self.alerts {
-            alert.starts.iter_mut().for_each(|start| start.age += 1);
-            // A decision may be a tick late.
-            alert
-                .starts
-                .retain(|start| start.age <= most(reach.runs) || start.open);
-            alert
-                .starts
-                .iter_mut()
-                .for_each(|start| start.age = start.age.min(most(reach.runs) + 1));
-            for handler in &mut alert.handlers {
-                handler.age = (handler.age + 1).min(3);
-            }
-            if let Some((age, hold)) = &mut alert.shut {
-                *age = (*age + 1).min(*hold + 2);
-            }
-            alert.damaged = alert
-                .damaged
-                .map(|age| age + 1)
-                .filter(|age| *age < most(reach.attempts));
-        }
-        self.host_runs.iter_mut().for_each(|start| start.age += 1);
-        self.host_runs.retain(|start| start.age < most(reach.storm));
-        for process in &mut self.processes {
-            process.lag += 1;
-            process.reserved = (process.reserved + 1).min(most(reach.storm.max(reach.runs)));
-        }
-    }
-
-    /// Tells nothing apart that no rule tells apart: the same for what is to come is the same state.
-    pub fn settle_down(&mut self, reach: Reach, most: u32) {
-        // A decision may be made for a moment that is a tick past.
-        let back = i64::from(self.set_back.min(self.mischief)) * super::BACK + 1;
-        for number in 0..self.alerts.len() {
-            self.forget(number, reach, most, back);
-        }
-        self.order(back);
-        let host = &mut self.host;
-        host.runs.retain(|time| ticks(*time) < reach.storm + back);
-        if host.storm_since.is_some() {
-            host.storm_since = Some(NOW);
-        }
-        host.told_at = host
-            .told_at
-            .filter(|time| ticks(*time) < reach.storm + back);
-        host.paged_at = host.paged_at.filter(|time| ticks(*time) <= back);
-        self.host_runs.sort_unstable();
-        // Who is who among the processes is the same to everybody.
-        self.processes
-            .sort_by_cached_key(|process| format!("{process:?}"));
-    }
-
-    fn forget(&mut self, number: usize, reach: Reach, most: u32, back: i64) {
-        let alert = &mut self.alerts[number];
-        let record = &mut alert.record;
-        let clamp =
-            |time: &mut Time, limit: i64| time.0 = time.0.max(NOW.0 - (limit + back) * TICK);
-        record.attempts.clear();
-        record.alertname.clear();
-        record.instance.clear();
-        record.fingerprint.clear();
-        record.held_since = None;
-        record.ineffective = record.ineffective.min(most);
-        record
-            .failures
-            .retain(|time| ticks(*time) < reach.attempts + back);
-        record.runs.retain(|time| ticks(*time) < reach.runs + back);
-        record.retry_from = record
-            .retry_from
-            .filter(|time| ticks(*time) < reach.retry + back);
-        let settle = reach.settle;
-        record
-            .healed_at
-            .iter_mut()
-            .for_each(|time| clamp(time, settle));
-        record
-            .deferring_since
-            .iter_mut()
-            .for_each(|time| clamp(time, reach.attempts));
-        record
-            .unknown_since
-            .iter_mut()
-            .for_each(|time| clamp(time, reach.attempts));
-        if let Some(episode) = &mut record.episode {
-            episode
-                .closed_at
-                .iter_mut()
-                .for_each(|time| clamp(time, settle));
-        }
-        if let Some(breaker) = &mut record.breaker {
-            clamp(&mut breaker.since, reach.hold);
-            if breaker.reason == Reason::RunLimits {
-                breaker.since = NOW;
-            }
-        }
-        let far = reach.runs.max(reach.attempts);
-        let processes = self
-            .processes
-            .iter_mut()
-            .filter(|process| process.alert == number);
-        for run in processes
-            .filter_map(|process| process.run_mut())
-            .chain(&mut record.in_flight)
-        {
-            run.attempt = 1;
-            run.probe = false;
-            clamp(&mut run.started, far);
-            run.deadline = run.started;
-        }
-        let told: Vec<Page> = record.owed.clone();
-        alert.spool.retain(|page| told.contains(page));
-        if told.is_empty() {
-            record.paged_at = record.paged_at.filter(|time| ticks(*time) <= back);
-        }
-        alert.starts.sort_unstable();
-        alert.handlers.sort_unstable();
-    }
-
-    /// Of some times nothing matters but which is earlier.
-    fn order(&mut self, back: i64) {
-        for number in 0..self.alerts.len() {
-            for which in [orders, pages] {
-                let mut old: Vec<Time> = Vec::new();
-                let mut see = |time: &mut Time| {
-                    if time.0 < NOW.0 - back * TICK {
-                        old.push(*time);
-                    }
-                };
-                let paging = std::ptr::fn_addr_eq(
-                    which,
-                    pages as fn(&mut Watched, &mut dyn FnMut(&mut Time)),
-                );
-                let of_process = if paging { told } else { said };
-                which(&mut self.alerts[number], &mut see);
-                let own = |process: &&mut Serving| process.alert == number;
-                self.processes
-                    .iter_mut()
-                    .filter(own)
-                    .for_each(|process| of_process(process, &mut see));
-                old.sort_unstable();
-                old.dedup();
-                let count = old.len() as i64;
-                let mut rank = |time: &mut Time| {
-                    if let Ok(place) = old.binary_search(time) {
-                        time.0 = NOW.0 - back * TICK - (count - place as i64) * 10;
-                    }
-                };
-                which(&mut self.alerts[number], &mut rank);
-                let own = |process: &&mut Serving| process.alert == number;
-                self.processes
-                    .iter_mut()
-                    .filter(own)
-                    .for_each(|process| of_process(process, &mut rank));
-            }
-        }
-    }
-}
-
-/// Times that are compared with each other: starts and ends by the senders' clock, and the end of the last run.
-fn orders(alert: &mut Watched, see: &mut dyn FnMut(&mut Time)) {
-    for firing in [Some(&mut alert.latest), alert.before.as_mut()]
-        .into_iter()
-        .flatten()
-    {
-        see(&mut firing.starts);
-        firing.ends.iter_mut().for_each(&mut *see);
-    }
-    if let Some(episode) = &mut alert.record.episode {
-        see(&mut episode.starts_at);
-    }
-    alert.record.last_end.iter_mut().for_each(see);
-}
-
-fn said(process: &mut Serving, see: &mut dyn FnMut(&mut Time)) {
-    see(&mut process.says.firing.starts);
-    process.says.firing.ends.iter_mut().for_each(see);
-}
-
-/// Times that are names of pages.
-fn pages(alert: &mut Watched, see: &mut dyn FnMut(&mut Time)) {
-    alert.record.paged_at.iter_mut().for_each(&mut *see);
-    let all = alert.record.owed.iter_mut().chain(&mut alert.spool);
-    all.for_each(|page| see(&mut page.at));
-}
-
-fn told(process: &mut Serving, see: &mut dyn FnMut(&mut Time)) {
-    if let Step::Strike { pages, .. } = &mut process.step {
-        pages.iter_mut().for_each(|page| see(&mut page.at));
-    }
-}
-
-/// Times from which something is counted.
-fn spans(record: &mut Record, see: &mut dyn FnMut(&mut Time)) {
-    record
-        .failures
-        .iter_mut()
-        .chain(&mut record.runs)
-        .for_each(&mut *see);
-    for time in [
-        &mut record.retry_from,
-        &mut record.healed_at,
-        &mut record.deferring_since,
-        &mut record.unknown_since,
-    ] {
-        time.iter_mut().for_each(&mut *see);
-    }
-    if let Some(episode) = &mut record.episode {
-        episode.closed_at.iter_mut().for_each(&mut *see);
-    }
-    if let Some(breaker) = &mut record.breaker {
-        see(&mut breaker.since);
-    }
-}
-
-fn run_times(run: &mut Run, see: &mut dyn FnMut(&mut Time)) {
-    see(&mut run.started);
-    see(&mut run.deadline);
-}
-
-fn inside(process: &mut Serving, see: &mut dyn FnMut(&mut Time)) {
-    match &mut process.step {
-        Step::Decide { at, .. }
-        | Step::Start { at, .. }
-        | Step::Wait { at, .. }
-        | Step::GiveBack { at, .. } => see(at),
-        _ => {}
-    }
-    match &mut process.step {
-        Step::GiveBack {
-            then: Then::Start { at, .. },
-            ..
-        }
-        | Step::Tell {
-            then: Then::Start { at, .. },
-        }
-        | Step::Strike {
-            then: Then::Start { at, .. },
-            ..
-        } => see(at),
-        _ => {}
-    }
-    if let Some(run) = process.run_mut() {
-        run_times(run, see);
-    }
-}
-
-impl Serving {
-    fn run_mut(&mut self) -> Option<&mut Run> {
-        match &mut self.step {
-            Step::Start { run, .. } | Step::Wait { run, .. } | Step::CallOff { run } => Some(run),
-            Step::Settle(Over { run, .. }) => Some(run),
-            Step::GiveBack { then, .. } | Step::Tell { then } | Step::Strike { then, .. } => {
-                match then {
-                    Then::Answer(_) => None,
-                    Then::Start { run, .. } | Then::CallOff { run } => Some(run),
-                    Then::Settle(Over { run, .. }) => Some(run),
-                }
-            }
-            _ => None,
-        }
-    }
-}
