@@ -167,7 +167,7 @@ pub fn unread_lines(config: &Config, list: &AllowList) -> Vec<String> {
 /// # Errors
 /// Why not, in a sentence.
 pub fn allow_list(config: &Config) -> Result<AllowList, Unfit> {
-    Ok(AllowList::parse(&allow_list_text(config)?))
+    Ok(AllowList::read(allow_list_text(config)?))
 }
 
 /// The text of the allow-list, likewise.

@@ -4,22 +4,24 @@
 
 mod review;
 
-use std::collections::HashMap;
-
 use super::alert::AlertName;
 pub use review::{Odd, Remark};
 
 /// The longest instance, and the longest entry, in bytes: twice a DNS name.
 const LONGEST: usize = 512;
 
+/// Bytes of a line, as a rule: room is made for so many entries.
+const USUAL: usize = 16;
+
 /// What `*` does not match: it stays within one label of a host name, one group of an address.
 const SEPARATORS: [char; 2] = ['.', ':'];
 
-/// A parsed allow-list.
+/// A parsed allow-list: its text, and where the entries stand in it, in their order. Ten thousand entries are read for each
+/// request, so an entry costs a look at its bytes and nothing of its own.
 #[derive(Clone, Debug, Default)]
 pub struct AllowList {
-    exact: HashMap<String, Vec<Rule>>,
-    globs: Vec<(String, Rule)>,
+    text: String,
+    entries: Vec<Entry>,
     problems: Vec<Problem>,
 }
 
@@ -32,14 +34,52 @@ pub struct Problem {
     pub reason: &'static str,
 }
 
-/// What a line says besides its pattern.
-#[derive(Clone, Debug)]
-struct Rule {
-    line: usize,
+/// An entry.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    line: u32,
     part: Part,
-    /// Empty: every alertname.
-    alertnames: Vec<String>,
+    /// Whether the pattern has a `*` in it.
+    glob: bool,
+    pattern: Span,
+    /// The alertnames, with commas between; empty: every alertname.
+    alertnames: Span,
 }
+
+/// A piece of the list's text.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    start: u32,
+    length: u32,
+}
+
+/// What the bytes of a line are: a name or a pattern for one, or anything else.
+const PLAIN: u8 = 0;
+const STAR: u8 = 1;
+const OTHER: u8 = 2;
+
+/// What a byte is.
+const fn class(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' => PLAIN,
+        b'*' => STAR,
+        _ => OTHER,
+    }
+}
+
+/// For every byte.
+static CLASSES: [u8; 256] = {
+    let mut classes = [OTHER; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        #[allow(clippy::indexing_slicing, reason = "while the program is built")]
+        {
+            classes[byte as usize] = class(byte);
+        }
+        byte += 1;
+    }
+    classes
+};
 
 /// What of an instance is compared with a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,24 +93,43 @@ impl AllowList {
     /// CRLF and a byte order mark tolerated. An optional second column, a comma list of exact
     /// alertnames, narrows the entry. Never fails: see [`AllowList::problems`].
     pub fn parse(text: &str) -> AllowList {
-        let mut list = AllowList::default();
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        for (number, line) in (1..).zip(text.lines()) {
-            match entry(number, line) {
+        AllowList::read(text.to_owned())
+    }
+
+    /// The same, of a text that it keeps.
+    pub fn read(text: String) -> AllowList {
+        let (mut entries, mut problems) = (Vec::with_capacity(text.len() / USUAL), Vec::new());
+        let span = |piece: &str| Span {
+            start: number(piece.as_ptr().addr() - text.as_ptr().addr()),
+            length: number(piece.len()),
+        };
+        let list = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        for (line, whole) in (1..).zip(list.lines()) {
+            let read = match plain(whole) {
+                Some(glob) => Ok(Some((whole, Part::Host, glob, ""))),
+                None => entry(whole),
+            };
+            match read {
                 Ok(None) => {}
-                Ok(Some((pattern, rule))) if pattern.contains('*') => {
-                    list.globs.push((pattern.to_owned(), rule))
-                }
-                Ok(Some((pattern, rule))) => {
-                    list.exact.entry(pattern.to_owned()).or_default().push(rule)
-                }
-                Err(reason) => list.problems.push(Problem {
-                    line: number,
-                    reason,
+                Ok(Some((pattern, part, glob, alertnames))) => entries.push(Entry {
+                    line: number(line),
+                    part,
+                    glob,
+                    pattern: span(pattern),
+                    alertnames: if alertnames.is_empty() {
+                        Span::default()
+                    } else {
+                        span(alertnames)
+                    },
                 }),
+                Err(reason) => problems.push(Problem { line, reason }),
             }
         }
-        list
+        AllowList {
+            text,
+            entries,
+            problems,
+        }
     }
 
     /// The first line, counted from 1, that admits this instance for this alertname.
@@ -89,18 +148,32 @@ impl AllowList {
             return None;
         }
         let text = |part| if part == Part::Whole { instance } else { host };
-        let exact = [Part::Whole, Part::Host].into_iter().flat_map(|part| {
-            let rules = self.exact.get(text(part)).into_iter().flatten();
-            rules.filter(move |rule| rule.part == part)
-        });
-        let globs = self
-            .globs
-            .iter()
-            .filter(|(pattern, rule)| glob(pattern, text(rule.part)));
-        let admitting = exact.chain(globs.map(|(_, rule)| rule)).filter(|rule| {
-            rule.alertnames.is_empty() || rule.alertnames.iter().any(|name| name == alertname)
-        });
-        admitting.map(|rule| rule.line).min()
+        let matches = |entry: &&Entry| {
+            let (pattern, text) = (entry.pattern, text(entry.part));
+            if entry.glob {
+                glob(self.text(pattern), text)
+            } else {
+                pattern.length as usize == text.len() && self.text(pattern) == text
+            }
+        };
+        let names = |entry: &&Entry| {
+            let mut names = self.alertnames(entry).peekable();
+            names.peek().is_none() || names.any(|name| name == alertname)
+        };
+        let admitting = self.entries.iter().filter(matches).find(names);
+        admitting.map(|entry| entry.line as usize)
+    }
+
+    fn text(&self, span: Span) -> &str {
+        let (start, length) = (span.start as usize, span.length as usize);
+        self.text
+            .get(start..start.saturating_add(length))
+            .unwrap_or_default()
+    }
+
+    fn alertnames(&self, entry: &Entry) -> impl Iterator<Item = &str> {
+        let names = self.text(entry.alertnames).split(',');
+        names.filter(|name| !name.is_empty())
     }
 
     /// The malformed lines, in order.
@@ -110,25 +183,43 @@ impl AllowList {
 
     /// Whether no line could ever admit anything.
     pub fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.globs.is_empty()
+        self.entries.is_empty()
     }
 }
 
-/// The pattern and the rule of a line, or nothing for a blank one.
-fn entry(line: usize, text: &str) -> Result<Option<(&str, Rule)>, &'static str> {
+/// A number of lines or bytes of a list, which is far shorter than what no longer fits.
+fn number(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// Whether a line that is a name, or a pattern of names, and nothing else has a `*` in it; `None` for any other line.
+fn plain(line: &str) -> Option<bool> {
+    let class = |byte: u8| CLASSES.get(usize::from(byte)).copied().unwrap_or(OTHER);
+    let all = line.bytes().fold(PLAIN, |all, byte| all | class(byte));
+    let plain = all < OTHER && !line.is_empty() && line.len() <= LONGEST && !line.starts_with('-');
+    plain.then_some(all == STAR)
+}
+
+/// The pattern of a line, what it is compared with, whether there is a `*` in it, and the alertnames; nothing for a blank
+/// one.
+type Read<'a> = Option<(&'a str, Part, bool, &'a str)>;
+
+fn entry(text: &str) -> Result<Read<'_>, &'static str> {
     let mut columns = text.split([' ', '\t']).filter(|word| !word.is_empty());
     let mut column = || columns.next().filter(|word| !word.starts_with('#'));
     let Some(pattern) = column() else {
         return Ok(None);
     };
-    let mut alertnames = Vec::new();
-    if let Some(names) = column() {
-        if !names.split(',').all(|name| AlertName::new(name).is_some()) {
+    let alertnames = column().unwrap_or_default();
+    if !alertnames.is_empty() {
+        if !alertnames
+            .split(',')
+            .all(|name| AlertName::new(name).is_some())
+        {
             return Err(
                 "the second column must be alertnames of letters, digits, _ . - with commas and no blanks between",
             );
         }
-        alertnames = names.split(',').map(str::to_owned).collect();
         if column().is_some() {
             return Err(
                 "more than two columns: write an instance, then alertnames with commas and no blanks between",
@@ -149,25 +240,12 @@ fn entry(line: usize, text: &str) -> Result<Option<(&str, Rule)>, &'static str> 
             "[ must enclose an IPv6 address, and only a port may follow: [::1] or [::1]:9100",
         );
     }
-    match split(pattern) {
-        ("", _) => Err("an entry needs a host before the port"),
-        (host, None) => Ok(Some((
-            host,
-            Rule {
-                line,
-                part: Part::Host,
-                alertnames,
-            },
-        ))),
-        (_, Some(_)) => Ok(Some((
-            pattern,
-            Rule {
-                line,
-                part: Part::Whole,
-                alertnames,
-            },
-        ))),
-    }
+    let (pattern, part) = match split(pattern) {
+        ("", _) => return Err("an entry needs a host before the port"),
+        (host, None) => (host, Part::Host),
+        (_, Some(_)) => (pattern, Part::Whole),
+    };
+    Ok(Some((pattern, part, pattern.contains('*'), alertnames)))
 }
 
 /// Host and port. A port is one to five digits (in a pattern also `*`) after the only colon, or after

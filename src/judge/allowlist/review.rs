@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AllowList, Part, Rule, glob};
+use super::{AllowList, Part, glob};
 
 /// Something odd about an entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +32,7 @@ pub enum Odd {
 impl AllowList {
     /// What is odd, by line; `handlers` are the alertnames that have one.
     pub fn review(&self, handlers: &[&str]) -> Vec<Remark> {
-        let entries = self.entries();
+        let entries = self.rules();
         // Who may say the same: one with this pattern, one with its host, and those with a *.
         let mut by_pattern: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         let mut globs = Vec::new();
@@ -79,25 +79,29 @@ impl AllowList {
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.exact.values().map(Vec::len).sum::<usize>() + self.globs.len()
+        self.entries.len()
     }
 
     /// Patterns and rules by line.
-    fn entries(&self) -> Vec<(&str, &Rule)> {
-        let exact = self
-            .exact
-            .iter()
-            .flat_map(|(pattern, rules)| rules.iter().map(move |rule| (pattern.as_str(), rule)));
-        let globs = self
-            .globs
-            .iter()
-            .map(|(pattern, rule)| (pattern.as_str(), rule));
-        let by_line: BTreeMap<usize, (&str, &Rule)> = exact
-            .chain(globs)
-            .map(|(pattern, rule)| (rule.line, (pattern, rule)))
-            .collect();
-        by_line.into_values().collect()
+    fn rules(&self) -> Vec<(&str, Rule)> {
+        let rule = |entry: &super::Entry| Rule {
+            line: entry.line as usize,
+            part: entry.part,
+            alertnames: self.alertnames(entry).map(str::to_owned).collect(),
+        };
+        let entries = self.entries.iter();
+        entries
+            .map(|entry| (self.text(entry.pattern), rule(entry)))
+            .collect()
     }
+}
+
+/// What a line says besides its pattern.
+struct Rule {
+    line: usize,
+    part: Part,
+    /// Empty: every alertname.
+    alertnames: Vec<String>,
 }
 
 /// Whether everything that the narrower entry admits is admitted by the wider one. `*` of the narrower one is compared
