@@ -56,13 +56,15 @@ struct Span {
 /// What the bytes of a line are: a name or a pattern for one, or anything else.
 const PLAIN: u8 = 0;
 const STAR: u8 = 1;
-const OTHER: u8 = 2;
+const COLON: u8 = 2;
+const OTHER: u8 = 4;
 
 /// What a byte is.
 const fn class(byte: u8) -> u8 {
     match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' => PLAIN,
         b'*' => STAR,
+        b':' => COLON,
         _ => OTHER,
     }
 }
@@ -106,7 +108,7 @@ impl AllowList {
         let list = text.strip_prefix('\u{feff}').unwrap_or(&text);
         for (line, whole) in (1..).zip(list.lines()) {
             let read = match plain(whole) {
-                Some(glob) => Ok(Some((whole, Part::Host, glob, ""))),
+                Some((part, glob)) => Ok(Some((whole, part, glob, ""))),
                 None => entry(whole),
             };
             match read {
@@ -192,12 +194,19 @@ fn number(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// Whether a line that is a name, or a pattern of names, and nothing else has a `*` in it; `None` for any other line.
-fn plain(line: &str) -> Option<bool> {
+/// What a line is compared with, and whether it has a `*` in it, if it is a name or a pattern of names with or without a
+/// port, and nothing else; `None` for any other line, right or wrong.
+fn plain(line: &str) -> Option<(Part, bool)> {
     let class = |byte: u8| CLASSES.get(usize::from(byte)).copied().unwrap_or(OTHER);
     let all = line.bytes().fold(PLAIN, |all, byte| all | class(byte));
-    let plain = all < OTHER && !line.is_empty() && line.len() <= LONGEST && !line.starts_with('-');
-    plain.then_some(all == STAR)
+    if all >= OTHER || line.is_empty() || line.len() > LONGEST || line.starts_with(['-', ':']) {
+        return None;
+    }
+    let part = match all & COLON {
+        PLAIN => Part::Host,
+        _ => split(line).1.map_or(Part::Host, |_| Part::Whole),
+    };
+    Some((part, all & STAR == STAR))
 }
 
 /// The pattern of a line, what it is compared with, whether there is a `*` in it, and the alertnames; nothing for a blank

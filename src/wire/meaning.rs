@@ -74,7 +74,7 @@ pub fn meaning(verdict: Verdict) -> Meaning {
         ),
         Verdict::Deferred => (
             "the handler exited 75, not now: counted nowhere",
-            "nothing, unless it never ends: after a whole `HEAL_ATTEMPT_WINDOW` of nothing else it is `tripped`",
+            "nothing, unless it never ends: a whole `HEAL_ATTEMPT_WINDOW` after the first, with nothing healed in between, it is `tripped`",
         ),
         Verdict::Busy => (
             "the lock or every slot is taken, a process of an earlier run lives on and may not be ended, or the listener was told to end; not counted",
