@@ -282,6 +282,11 @@ pub fn settle(
         } else {
             Verdict::Error
         };
+        // What lives on does so whatever became of the record that counted its run.
+        if let Some(survivor) = ended.survivors.first() {
+            notes.push(Note::Survivor(*survivor));
+            next = pages::stuck(&next, *survivor, now);
+        }
         return (next, answer(verdict, Why::Ended(ending), notes));
     }
     next.in_flight = None;

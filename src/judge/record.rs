@@ -81,8 +81,8 @@ impl Record {
     /// The longest text kept of a label, in bytes.
     pub const TEXT: usize = 256;
 
-    /// The most pages a record owes at once. Beyond that the newest beginning and end are kept: they
-    /// carry the same dedup key, so one of each says it all.
+    /// The most pages a record owes at once. Beyond that the newest beginnings and ends are kept: they
+    /// carry the same dedup key, so one of each says it all; a beginning goes with its end.
     pub const OWED: usize = 8;
 
     /// Whether the breaker holds runs back. A breaker closes with its episode, one opened by the

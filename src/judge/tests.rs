@@ -713,6 +713,44 @@ fn time_alone_closes_what_the_run_limits_opened_and_nothing_else() {
 }
 
 #[test]
+fn what_lives_on_is_noted_although_its_run_is_not_on_record() {
+    let survivor = Process { pid: 7, started: 9 };
+    let mut story = Story::new();
+    let run = story.start(0, -2).unwrap();
+    let damaged = decision::unknown(Time(MINUTE));
+    let ended = Ended {
+        survivors: vec![survivor],
+        ..Ended::cleanly(Ending::TimedOut)
+    };
+    let (next, answer) = settle(&damaged, &run, &ended, &limits(), Time(5 * MINUTE));
+    assert_eq!(answer.verdict, Verdict::Error);
+    assert_eq!(answer.notes, [Note::Survivor(survivor)]);
+    assert_eq!(next.survivors, [survivor]);
+    assert_eq!(next.page, Some(Reason::Survivor));
+}
+
+#[test]
+fn a_beginning_that_is_dropped_takes_its_end_with_it() {
+    let mut record = Record::default();
+    for at in 0..20 {
+        pages::begin(&mut record, Reason::Failures, Time(2 * at));
+        let first = record.owed.first().map(|page| page.what);
+        assert_eq!(first, Some(PageKind::Trigger(Reason::Failures)));
+        pages::end(&mut record, Time(2 * at + 1));
+        let first = record.owed.first().map(|page| page.what);
+        assert_eq!(first, Some(PageKind::Trigger(Reason::Failures)));
+        assert!(record.owed.len() <= Record::OWED);
+    }
+    // Of the one that was told before, the end is all there is.
+    let mut record = Record {
+        page: Some(Reason::Failures),
+        ..Record::default()
+    };
+    pages::end(&mut record, Time(0));
+    assert_eq!(record.owed.len(), 1);
+}
+
+#[test]
 fn what_lives_on_is_told_anew_in_the_next_episode_that_it_holds_up() {
     let survivor = Process { pid: 7, started: 9 };
     let mut story = Story::new();

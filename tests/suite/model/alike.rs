@@ -85,6 +85,7 @@ impl World {
             if let Some((age, _)) = &mut alert.shut {
                 *age += 1;
             }
+            alert.rests = alert.rests.map(|age| age + 1);
             alert.damaged = alert
                 .damaged
                 .map(|age| age + 1)
@@ -176,6 +177,7 @@ impl World {
         }
         let late = most(late);
         alert.shut = alert.shut.filter(|(age, hold)| *age < *hold + late);
+        alert.rests = alert.rests.filter(|age| *age < most(reach.settle) + late);
         let window = most(reach.runs) + late;
         alert
             .starts

@@ -107,6 +107,7 @@ impl Machine {
             alert.before = None;
             alert.starts.clear();
             alert.shut = None;
+            alert.rests = None;
             alert.damaged = None;
         }
         world.host_runs.clear();

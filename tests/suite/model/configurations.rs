@@ -169,6 +169,7 @@ to_the_end! {
     to_the_end_flaps_with_a_crash: flaps().with(1, &[Crash]);
     to_the_end_flaps_with_a_reset: flaps().with(1, &[Reset]);
     to_the_end_flaps_at_once_with_a_clock_set_back: flaps_at_once().with(1, &[ClockBack]);
+    to_the_end_flaps_at_once_with_our_clock_set_back: flaps_at_once().with(1, &[OwnClockBack]);
     to_the_end_flaps_at_once_with_the_senders_clock_set_back: flaps_at_once().with(1, &[SendersClockBack]);
     to_the_end_flaps_at_once_with_any_mishap: flaps_at_once().with(1, &MISHAPS);
     to_the_end_flaps_at_once_with_two_requests: of_two(flaps_at_once());

@@ -12,6 +12,7 @@ use self_heal::judge::record::{Host, Record};
 use self_heal::judge::{Ending, Limits, RunLimit};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
+use crate::docs::page;
 use crate::fuzzed::Chance;
 
 mod alike;
@@ -197,6 +198,7 @@ impl Model for Machine {
             survivor: false,
             starts: Vec::new(),
             shut: None,
+            rests: None,
             told: false,
             spool: Vec::new(),
             damaged: None,
@@ -235,7 +237,7 @@ impl Model for Machine {
                 ]
             };
         }
-        never! { TWO OFTEN HOST EARLY UNCOUNTED DAMAGED ORDER PAGES SLOTS }
+        never! { TWO OFTEN HOST EARLY EAGER UNCOUNTED DAMAGED ORDER PAGES SLOTS }
     }
 }
 
@@ -266,9 +268,33 @@ fn check(name: &str, machine: Machine, happens: &[u32]) {
     let found: Vec<&str> = checker.discoveries().into_keys().collect();
     assert!(found.is_empty(), "{name}: {found:?}");
     assert!(checker.is_done(), "{name}: not to the end");
+    let row = format!(
+        "| {name} | {} | {} | {} | {} |",
+        grouped(checker.unique_state_count()),
+        grouped(checker.state_count()),
+        grouped(known.told.lock().unwrap().len()),
+        known.longest.load(Ordering::Relaxed),
+    );
+    assert!(
+        page("proof.md").contains(&row),
+        "docs/proof.md lacks: {row}"
+    );
     for what in happens {
         assert!(known.has_seen(*what), "{name}: {what} never happens");
     }
+}
+
+/// With a comma at each thousand.
+fn grouped(count: usize) -> String {
+    let digits = count.to_string();
+    let first = digits.len() % 3;
+    let (head, tail) = digits.split_at(first);
+    let tail = tail
+        .as_bytes()
+        .chunks(3)
+        .map(|three| str::from_utf8(three).unwrap());
+    let head = (first > 0).then_some(head);
+    head.into_iter().chain(tail).collect::<Vec<_>>().join(",")
 }
 
 /// So many walks of so many steps, the same ones every time: they come further than the nearest states.

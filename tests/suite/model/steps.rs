@@ -12,7 +12,7 @@ use self_heal::judge::{
 };
 
 use super::world::{
-    Firing, Handler, NOW, Over, SURVIVOR, Sent, Serving, Start, Step, TICK, Then, World,
+    Firing, Handler, NOW, Over, SURVIVOR, Sent, Serving, Start, Step, TICK, Then, Watched, World,
 };
 use super::{BACK, Flaps, Machine, Rare, seen};
 
@@ -20,6 +20,7 @@ pub const TWO: &str = "two handlers of one alert at once";
 pub const OFTEN: &str = "more runs than its limits allow";
 pub const HOST: &str = "more runs than the host's limit allows";
 pub const EARLY: &str = "a run before the breaker's hold is over";
+pub const EAGER: &str = "a run before a heal or an end had its time";
 pub const UNCOUNTED: &str = "a handler without a durable count";
 pub const DAMAGED: &str = "a run while nothing is known";
 pub const ORDER: &str = "a resolve before its trigger";
@@ -360,6 +361,7 @@ impl Machine {
                 }
                 let watched = &mut world.alerts[alert];
                 watched.starts.clear();
+                watched.rests = None;
                 watched.spool.clear();
                 watched.told = false;
                 // What it said of processes that live on is lost with it.
@@ -522,7 +524,15 @@ impl Machine {
                 if answer.notes.contains(&Note::Verified) {
                     self.seen(seen::VERIFIED);
                 }
+                let was_open = record
+                    .episode
+                    .as_ref()
+                    .is_some_and(|e| e.closed_at.is_none());
+                let closed = next.episode.as_ref().is_some_and(|e| e.closed_at.is_some());
                 self.store(world, alert, next);
+                if was_open && closed {
+                    world.alerts[alert].rests = Some(0);
+                }
                 answer.verdict
             };
             return self.conclude(world, number, verdict);
@@ -535,7 +545,12 @@ impl Machine {
         let survivor = alive(world, alert);
         match decision::look(record, &posted, &self.limits, survivor, wanted(force), NOW) {
             (next, Look::Answer(answer)) => {
+                let known = record.episode.as_ref().map(|episode| episode.starts_at);
+                let anew = known.is_some_and(|starts| says.firing.starts > starts);
                 self.store(world, alert, next);
+                if anew {
+                    world.alerts[alert].rests = None;
+                }
                 self.conclude(world, number, answer.verdict);
             }
             (_, Look::NeedsLock) => world.processes[number].step = Step::Lock,
@@ -686,6 +701,10 @@ impl Machine {
         let interrupted = record.in_flight.is_some();
         self.store(world, alert, next);
         let watched = &mut world.alerts[alert];
+        let known = record.episode.as_ref().map(|episode| episode.starts_at);
+        if interrupted || known.is_none_or(|starts| says.firing.starts > starts) {
+            watched.rests = None;
+        }
         if interrupted {
             self.seen(seen::INTERRUPTED);
             watched
@@ -702,6 +721,7 @@ impl Machine {
                 let forced = past.is_some();
                 if forced {
                     self.seen(seen::FORCED);
+                    world.alerts[alert].rests = None;
                 }
                 if run.probe {
                     self.seen(seen::PROBE);
@@ -745,6 +765,13 @@ impl Machine {
             .is_some_and(|(age, hold)| age.saturating_sub(reserved) < hold)
         {
             world.broken = Some(EARLY);
+        }
+        let settle = (self.limits.settle.as_millis() as i64) / TICK;
+        if watched
+            .rests
+            .is_some_and(|age| i64::from(age.saturating_sub(reserved)) < settle)
+        {
+            world.broken = Some(EAGER);
         }
     }
 
@@ -820,11 +847,21 @@ impl Machine {
             ..Ended::cleanly(over.ending)
         };
         let record = &world.alerts[alert].record;
+        let fires = record
+            .episode
+            .as_ref()
+            .is_some_and(|e| e.closed_at.is_none());
+        let known = record
+            .in_flight
+            .as_ref()
+            .is_some_and(|run| run.id == over.run.id);
         let (next, answer) = decision::settle(record, &over.run, &ended, &self.limits, NOW);
         self.store(world, alert, next);
-        let starts = &mut world.alerts[alert].starts;
-        if matches!(over.ending, Ending::Exit(75) | Ending::NotStarted) {
-            starts.retain(|start| !start.open);
+        let Watched { rests, starts, .. } = &mut world.alerts[alert];
+        match over.ending {
+            Ending::Exit(75) | Ending::NotStarted => starts.retain(|start| !start.open),
+            Ending::Exit(0) if fires && known => *rests = Some(0),
+            _ => *rests = None,
         }
         starts.iter_mut().for_each(|start| start.open = false);
         answer.verdict

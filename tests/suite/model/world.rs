@@ -48,6 +48,8 @@ pub struct Watched {
     pub starts: Vec<Start>,
     /// When its breaker opened and for how long it is to stay shut, in ticks, by an onlooker's own clock.
     pub shut: Option<(u8, u8)>,
+    /// How long ago a heal or `resolved` was taken note of, which is given its time.
+    pub rests: Option<u8>,
     /// Whether a person has been told last that he is needed.
     pub told: bool,
     /// Pages that are in the spool and owed still.
