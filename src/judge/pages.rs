@@ -13,7 +13,7 @@ pub(super) fn owe(owner: &mut impl Owes, what: PageKind, now: Time) {
     *paged_at = Some(at);
     owed.push(Page { at, what });
     let surplus = owed.len().saturating_sub(Record::OWED);
-    let dropped = owed.drain(..surplus).last();
+    let dropped = owed.drain(..surplus).next_back();
     // Whoever never hears of a beginning need not hear of its end.
     let of_a_beginning = dropped.is_some_and(|page| matches!(page.what, PageKind::Trigger(_)));
     let its_end = |page: &Page| of_a_beginning && matches!(page.what, PageKind::Resolve(_));
