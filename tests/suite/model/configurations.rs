@@ -177,5 +177,4 @@ to_the_end! {
     to_the_end_fires_with_two_requests: of_two(fires());
     to_the_end_fires_with_two_requests_and_a_mishap: Machine { late: 0, ..of_two(fires()).with(1, &MISHAPS) };
     to_the_end_two_alerts: two_alerts();
-    to_the_end_two_alerts_at_once_with_a_mishap: two_alerts_at_once().with(1, &[Crash, HostDamage, SpoolFull]);
 }
