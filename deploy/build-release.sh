@@ -11,8 +11,8 @@
 #
 # Without --way the first of them that can work is taken. It is built twice: the first build counts what a few requests
 # need of it, and the second puts that together, so that a connection touches few pages of the file (rustc book,
-# "Profile-guided Optimization"). --untrained leaves that out, and so does a toolchain that cannot count. Two trained builds
-# of one source behave alike and differ in their bytes.
+# "Profile-guided Optimization"). --untrained leaves that out, and so do the other two ways and a toolchain that cannot
+# count. Two trained builds of one source behave alike and differ in their bytes.
 #
 # The executable is checked, and its path is the last line. CARGO_TARGET_DIR is honoured.
 set -euo pipefail
@@ -194,7 +194,7 @@ say "way $way, target $triple, $(rustc --version)"
 settings
 learnt=()
 if [[ -n $trained ]]; then
-  if [[ $way != debian ]] && can_count && can_merge; then
+  if [[ $way == rustup ]] && can_count && can_merge; then
     compile "$target/training" -C "profile-generate=$work/counts"
     train "$target/training/$triple/release/self-heal" >"$work/answers"
     (($(grep -c '"verdict":"healed"' "$work/answers") >= 12)) || die "the build that counts does not heal: $(cat "$work/answers")"
@@ -206,7 +206,7 @@ if [[ -n $trained ]]; then
       learnt+=(-C "link-arg=-Wl,--symbol-ordering-file=$work/order,--no-warn-symbol-ordering")
     fi
   else
-    say 'not trained: this toolchain has no profiler (llvm-tools, profiler_builtins). It works the same, some 0.2 ms slower.'
+    say 'not trained: that takes rustup, with its profiler and llvm-tools. It works the same, some 0.2 ms slower.'
   fi
 fi
 compile "$target" "${learnt[@]}"
