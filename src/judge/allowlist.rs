@@ -53,36 +53,6 @@ struct Span {
     length: u32,
 }
 
-/// What the bytes of a line are: a name or a pattern for one, or anything else.
-const PLAIN: u8 = 0;
-const STAR: u8 = 1;
-const COLON: u8 = 2;
-const OTHER: u8 = 4;
-
-/// What a byte is.
-const fn class(byte: u8) -> u8 {
-    match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' => PLAIN,
-        b'*' => STAR,
-        b':' => COLON,
-        _ => OTHER,
-    }
-}
-
-/// For every byte.
-static CLASSES: [u8; 256] = {
-    let mut classes = [OTHER; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        #[allow(clippy::indexing_slicing, reason = "while the program is built")]
-        {
-            classes[byte as usize] = class(byte);
-        }
-        byte += 1;
-    }
-    classes
-};
-
 /// What of an instance is compared with a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
@@ -197,16 +167,15 @@ fn number(number: usize) -> u32 {
 /// What a line is compared with, and whether it has a `*` in it, if it is a name or a pattern of names with or without a
 /// port, and nothing else; `None` for any other line, right or wrong.
 fn plain(line: &str) -> Option<(Part, bool)> {
-    let class = |byte: u8| CLASSES.get(usize::from(byte)).copied().unwrap_or(OTHER);
-    let all = line.bytes().fold(PLAIN, |all, byte| all | class(byte));
-    if all >= OTHER || line.is_empty() || line.len() > LONGEST || line.starts_with(['-', ':']) {
+    // Every byte is looked at, many at a time.
+    let name =
+        |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'.' | b'_' | b'-' | b'*' | b':');
+    let plain = line.bytes().fold(true, |all, byte| all & name(byte));
+    if !plain || line.is_empty() || line.len() > LONGEST || line.starts_with(['-', ':']) {
         return None;
     }
-    let part = match all & COLON {
-        PLAIN => Part::Host,
-        _ => split(line).1.map_or(Part::Host, |_| Part::Whole),
-    };
-    Some((part, all & STAR == STAR))
+    let part = split(line).1.map_or(Part::Host, |_| Part::Whole);
+    Some((part, line.contains('*')))
 }
 
 /// The pattern of a line, what it is compared with, whether there is a `*` in it, and the alertnames; nothing for a blank

@@ -11,16 +11,13 @@ use std::process::ExitStatus;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
-use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::spawn::{PosixSpawnFileActions, posix_spawn};
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir, fchdir, getsid};
 
-use crate::sys::{process, signals};
-
-/// `POSIX_SPAWN_SETSID` of glibc (since 2.26) and musl, which nix does not name.
-const SETSID: i32 = 0x80;
+use crate::sys::process;
 
 /// Becomes another account, and then the program (setpriv(1)).
 const SETPRIV: &str = "/usr/bin/setpriv";
@@ -78,20 +75,12 @@ impl Apart {
         for (stream, number) in streams.iter().zip(0..) {
             actions.add_dup2(stream.as_raw_fd(), number)?;
         }
-        let mut attributes = PosixSpawnAttr::init()?;
-        attributes.set_sigdefault(&signals::to_default())?;
-        attributes.set_sigmask(&SigSet::empty())?;
-        attributes.set_flags(
-            PosixSpawnFlags::from_bits_retain(SETSID)
-                | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
-                | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
-        )?;
+        let attributes = process::of_its_own_session()?;
         let pid = {
             let _alone = process::spawning();
             at_the_root(|| posix_spawn(path, &actions, &attributes, &words, &environment))?
         };
         let mut apart = Apart { pid, ended: None };
-        // nix drops the error of posix_spawnattr_setflags(3), by which an older C library refuses SETSID.
         if getsid(Some(pid)) != Ok(pid) {
             apart.kill();
             let why = "the C library cannot start a program in a session of its own";

@@ -12,19 +12,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::spawn::{PosixSpawnFileActions, posix_spawn};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl::set_child_subreaper;
-use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, chdir, getpid};
 
 use super::process::{self, ProcessId, Stat};
-use super::signals::{self, Signals};
-
-/// `POSIX_SPAWN_SETSID` of glibc (since 2.26) and musl, which nix does not name.
-const SETSID: i32 = 0x80;
+use super::signals::Signals;
 
 /// What runs a handler that does not say what runs it.
 const SHELL: &str = "/bin/bash";
@@ -169,15 +166,7 @@ pub fn start(invocation: &Invocation<'_>) -> Result<Running, NotStarted> {
         actions.add_dup2(ours(lock.as_raw_fd())?, lock.as_raw_fd())?;
     }
 
-    let mut attributes = PosixSpawnAttr::init()?;
-    attributes.set_sigdefault(&signals::to_default())?;
-    attributes.set_sigmask(&SigSet::empty())?;
-    attributes.set_flags(
-        PosixSpawnFlags::from_bits_retain(SETSID)
-            | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
-            | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
-    )?;
-
+    let attributes = process::of_its_own_session()?;
     let path = invocation.interpreter.unwrap_or(invocation.program);
     let began = Instant::now();
     let spawned = {
@@ -188,8 +177,6 @@ pub fn start(invocation: &Invocation<'_>) -> Result<Running, NotStarted> {
     // Free again before /proc is opened: few descriptors may be allowed.
     drop(input);
     match Stat::of(pid.as_raw()) {
-        // The session is looked at because nix drops the error of posix_spawnattr_setflags(3), by which an older C
-        // library refuses SETSID.
         Ok(stat) if stat.session == pid.as_raw() => Ok(Running {
             session: stat.id,
             began,

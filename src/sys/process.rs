@@ -7,10 +7,11 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFlags};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, getpid};
 
-use crate::sys::files;
+use crate::sys::{files, signals};
 
 mod ending;
 
@@ -231,6 +232,24 @@ fn run_of(pid: i32, run_id: &str) -> Run {
         Some(_) => Run::Another,
         None => Run::Unknown,
     }
+}
+
+/// `POSIX_SPAWN_SETSID` of glibc (since 2.26) and musl, which nix does not name.
+const SETSID: i32 = 0x80;
+
+/// What posix_spawn(3) makes of a program: the leader of a session of its own, every signal at its default and none
+/// blocked. nix drops the error of posix_spawnattr_setflags(3), by which an older C library refuses SETSID: whoever starts
+/// one looks at its session.
+pub(super) fn of_its_own_session() -> nix::Result<PosixSpawnAttr> {
+    let mut attributes = PosixSpawnAttr::init()?;
+    attributes.set_sigdefault(&signals::to_default())?;
+    attributes.set_sigmask(&SigSet::empty())?;
+    attributes.set_flags(
+        PosixSpawnFlags::from_bits_retain(SETSID)
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
+    )?;
+    Ok(attributes)
 }
 
 /// Keeps the starting of a handler and the reading of /proc apart, for programs with several threads: between

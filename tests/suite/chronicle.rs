@@ -1124,53 +1124,40 @@ fn runs_are_followed_from_their_beginning_to_what_came_of_them() {
     assert_eq!(following.end(), (Vec::new(), Some(0)));
 }
 
+/// A reader of one line, who then goes away: it ends well and says nothing.
+fn read_one_line(sandbox: &Sandbox, args: &[&str]) {
+    let mut child = sandbox
+        .command_of(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut String::new()).unwrap();
+    drop(out);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), output.stderr.as_slice()),
+        (Some(0), &b""[..])
+    );
+}
+
 #[test]
 fn who_goes_away_ends_it_without_a_word() {
     let sandbox = Sandbox::new();
     told(&sandbox);
-    for args in [
-        &["history", "--follow"][..],
-        &["history", "--follow", "--json"],
-    ] {
-        let mut child = sandbox
-            .command_of(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut String::new()).unwrap();
-        // Nothing more is written: it has to notice by itself.
-        drop(out);
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(
-            (output.status.code(), output.stderr.as_slice()),
-            (Some(0), &b""[..])
-        );
-    }
-    // More than a pipe holds, and a reader of one line.
+    // Nothing more is written: it has to notice by itself.
+    read_one_line(&sandbox, &["history", "--follow"]);
+    read_one_line(&sandbox, &["history", "--follow", "--json"]);
+    // More than a pipe holds.
     let mut book = Book::new(&sandbox);
     let many: Vec<_> = (0..2_000)
         .map(|_| ("2026-11-22T16:00:00Z", intent(of("r", "A", "i", 1))))
         .collect();
     fs::remove_file(sandbox.path("state/history.jsonl")).unwrap();
     book.write("state/history.jsonl", &many);
-    for args in [&["history"][..], &["history", "--json"]] {
-        let mut child = sandbox
-            .command_of(args)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut String::new()).unwrap();
-        drop(out);
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(
-            (output.status.code(), output.stderr.as_slice()),
-            (Some(0), &b""[..])
-        );
-    }
+    read_one_line(&sandbox, &["history"]);
+    read_one_line(&sandbox, &["history", "--json"]);
 }
 
 // Who may.

@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::libc::linger;
-use nix::sys::socket::sockopt::{Linger, RcvBuf, SndBuf};
+use nix::sys::socket::sockopt::{Linger, RcvBuf, SndBuf, TcpMaxSeg};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket,
 };
@@ -314,13 +314,9 @@ fn accepted(listener: &TcpListener, client: TcpStream) -> (TcpStream, TcpStream)
     (client, listener.accept().unwrap().0)
 }
 
-/// A connection that holds next to nothing of an answer that nobody reads: the sizes have to be set before the
-/// windows are agreed on (tcp(7)).
-fn narrow_connection() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let SocketAddr::V4(address) = listener.local_addr().unwrap() else {
-        panic!("an IPv4 address was asked for");
-    };
+/// A connection that holds next to nothing of an answer: the sizes have to be set before the windows are agreed on
+/// (tcp(7)). `segment` is the most that comes at once, where that matters.
+pub fn narrow(to: SockaddrIn, segment: Option<u32>) -> TcpStream {
     let client = socket(
         AddressFamily::Inet,
         SockType::Stream,
@@ -329,8 +325,20 @@ fn narrow_connection() -> (TcpStream, TcpStream) {
     )
     .unwrap();
     setsockopt(&client, RcvBuf, &4096).unwrap();
-    connect(client.as_raw_fd(), &SockaddrIn::from(address)).unwrap();
-    let (client, server) = accepted(&listener, TcpStream::from(client));
+    if let Some(segment) = segment {
+        setsockopt(&client, TcpMaxSeg, &segment).unwrap();
+    }
+    connect(client.as_raw_fd(), &to).unwrap();
+    TcpStream::from(client)
+}
+
+/// Both ends of one that nobody reads.
+fn narrow_connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let SocketAddr::V4(address) = listener.local_addr().unwrap() else {
+        panic!("an IPv4 address was asked for");
+    };
+    let (client, server) = accepted(&listener, narrow(SockaddrIn::from(address), None));
     setsockopt(&server, SndBuf, &4096).unwrap();
     (client, server)
 }

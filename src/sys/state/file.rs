@@ -320,10 +320,10 @@ impl Store {
             Some(file) => file,
             None => match files::read_only().open(self.reserve()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                other => self.reserve.get_or_init({
+                other => {
                     let file = other?;
-                    || file
-                }),
+                    self.reserve.get_or_init(|| file)
+                }
             },
         };
         let room = reserve::room_in(file, key)?;

@@ -3,16 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::socket::sockopt::{RcvBuf, TcpMaxSeg};
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket,
-};
+use nix::sys::socket::SockaddrIn;
 
 use super::{House, alert, body};
+use crate::clients::narrow;
 use crate::stage::lines_with;
 use crate::support::{Alert, Answer, notification, read_all, request, until};
 
@@ -106,22 +103,6 @@ fn more_than_are_served_at_once_hold_the_others_up_until_their_time_is_over() {
     assert_eq!(house.healed_once("Never").len(), 0);
 }
 
-/// A connection that holds next to nothing of an answer: its sizes are set before the other side hears of them, tcp(7).
-fn narrow(port: u16) -> TcpStream {
-    let client = socket(
-        AddressFamily::Inet,
-        SockType::Stream,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )
-    .unwrap();
-    setsockopt(&client, RcvBuf, &4096).unwrap();
-    setsockopt(&client, TcpMaxSeg, &536).unwrap();
-    let to = SockaddrIn::new(127, 0, 0, 1, port);
-    connect(client.as_raw_fd(), &to).unwrap();
-    TcpStream::from(client)
-}
-
 #[test]
 fn those_that_do_not_read_keep_nobody_out() {
     // Time enough to read half a megabyte on a busy machine.
@@ -131,7 +112,9 @@ fn those_that_do_not_read_keep_nobody_out() {
         .map(|number| Alert::firing("Heals", &format!("elsewhere:{number}")))
         .collect();
     let many = request(&notification(&strangers.iter().collect::<Vec<_>>()).to_string());
-    let mut readers: Vec<TcpStream> = (0..4).map(|_| narrow(house.place.port)).collect();
+    let mut readers: Vec<TcpStream> = (0..4)
+        .map(|_| narrow(SockaddrIn::new(127, 0, 0, 1, house.place.port), Some(536)))
+        .collect();
     for reader in &mut readers {
         reader.write_all(&many).unwrap();
     }
