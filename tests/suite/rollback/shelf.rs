@@ -15,8 +15,14 @@ use self_heal::wire::config::Keep;
 use serde_json::Value;
 
 use super::{Guard, KEEP, bash, names, new_run, now, run_at};
-use crate::stage::{STRANGER, run};
+use crate::stage::{STRANGER, in_a_namespace_of_its_own, run};
 use crate::support::{PROJECT, Sandbox, chmod};
+
+/// A test of what is free again as soon as its last holder lets go, an unmounted folder or a lock, has a process of its
+/// own: what another thread has just forked keeps a copy of every descriptor until it becomes another program.
+fn alone(test: &str) -> bool {
+    in_a_namespace_of_its_own(&format!("rollback::shelf::{test}"))
+}
 
 #[track_caller]
 fn refused(guard: &Guard, words: &str) {
@@ -28,6 +34,9 @@ fn refused(guard: &Guard, words: &str) {
 
 #[test]
 fn what_cannot_be_given_back_is_not_taken() {
+    if !alone("what_cannot_be_given_back_is_not_taken") {
+        return;
+    }
     for (script, words) in [
         ("mkdir x; mkfifo x/pipe", "x/pipe: is no regular file"),
         ("mkfifo x", "place/x: is no regular file"),
@@ -111,6 +120,9 @@ fn one_bad_path_among_good_ones_and_nothing_is_taken() {
 
 #[test]
 fn a_read_only_folder_is_found_out_before_the_handler_starts() {
+    if !alone("a_read_only_folder_is_found_out_before_the_handler_starts") {
+        return;
+    }
     let sandbox = Sandbox::new();
     let folder = sandbox.path("folder");
     fs::create_dir(&folder).unwrap();
@@ -133,6 +145,9 @@ fn a_read_only_folder_is_found_out_before_the_handler_starts() {
 
 #[test]
 fn a_full_backup_folder_takes_nothing_half_way() {
+    if !alone("a_full_backup_folder_takes_nothing_half_way") {
+        return;
+    }
     let sandbox = Sandbox::new();
     let file = sandbox.path("x");
     fs::write(&file, vec![7; 3_000_000]).unwrap();
@@ -378,6 +393,9 @@ const DAY: u64 = 86_400;
 
 #[test]
 fn so_many_are_kept_and_not_those_of_unsettled_runs() {
+    if !alone("so_many_are_kept_and_not_those_of_unsettled_runs") {
+        return;
+    }
     let sandbox = Sandbox::new();
     let runs = filled(
         &sandbox,
@@ -401,6 +419,9 @@ fn so_many_are_kept_and_not_those_of_unsettled_runs() {
 /// It may be the only good copy.
 #[test]
 fn one_that_could_not_be_put_back_stays_until_somebody_has_seen_to_it() {
+    if !alone("one_that_could_not_be_put_back_stays_until_somebody_has_seen_to_it") {
+        return;
+    }
     let sandbox = Sandbox::new();
     let (x, conf) = (sandbox.path("x"), sandbox.path("conf"));
     bash(
@@ -431,6 +452,9 @@ fn one_that_could_not_be_put_back_stays_until_somebody_has_seen_to_it() {
 
 #[test]
 fn old_ones_go_and_not_those_of_unsettled_runs() {
+    if !alone("old_ones_go_and_not_those_of_unsettled_runs") {
+        return;
+    }
     let sandbox = Sandbox::new();
     let runs = filled(
         &sandbox,
@@ -453,6 +477,9 @@ fn old_ones_go_and_not_those_of_unsettled_runs() {
 /// The page names that folder, and there is no other copy.
 #[test]
 fn what_could_not_be_put_back_is_kept_until_it_is() {
+    if !alone("what_could_not_be_put_back_is_kept_until_it_is") {
+        return;
+    }
     let sandbox = Sandbox::new();
     let file = sandbox.write("place/x", "old");
     let guard = Guard::new(&sandbox, &[&file]);
@@ -474,6 +501,9 @@ fn what_could_not_be_put_back_is_kept_until_it_is() {
 
 #[test]
 fn the_last_one_is_kept_even_if_the_clock_says_otherwise() {
+    if !alone("the_last_one_is_kept_even_if_the_clock_says_otherwise") {
+        return;
+    }
     let sandbox = Sandbox::new();
     let runs = filled(&sandbox, &[("A", 0), ("A", 0)]);
     for name in names(&sandbox.path("backup")) {
@@ -498,6 +528,9 @@ fn the_last_one_is_kept_even_if_the_clock_says_otherwise() {
 
 #[test]
 fn another_alerts_snapshots_and_other_peoples_files_stay() {
+    if !alone("another_alerts_snapshots_and_other_peoples_files_stay") {
+        return;
+    }
     let sandbox = Sandbox::new();
     let alerts = ["A", "A-1", "1-A", "A.b", "A-1.b", "a", "A_1"];
     let old: Vec<(&str, u64)> = alerts.iter().map(|name| (*name, 9 * DAY)).collect();
@@ -535,6 +568,9 @@ fn another_alerts_snapshots_and_other_peoples_files_stay() {
 
 #[test]
 fn what_a_killed_capture_left_goes_and_one_at_work_stays() {
+    if !alone("what_a_killed_capture_left_goes_and_one_at_work_stays") {
+        return;
+    }
     let sandbox = Sandbox::new();
     sandbox.write("x", "old");
     let backup = sandbox.path("backup");
@@ -558,6 +594,9 @@ fn what_a_killed_capture_left_goes_and_one_at_work_stays() {
 
 #[test]
 fn a_snapshot_that_is_put_back_right_now_stays() {
+    if !alone("a_snapshot_that_is_put_back_right_now_stays") {
+        return;
+    }
     let sandbox = Sandbox::new();
     let runs = filled(&sandbox, &[("A", 9 * DAY)]);
     let backup = sandbox.path("backup");
