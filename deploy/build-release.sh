@@ -9,10 +9,11 @@
 #   debian   Debian's rustc-web, cargo-web, rust-web-src and musl-tools: the standard library is built along
 #   glibc    static glibc, slower to start; taken last
 #
-# Without --way the first of them that can work is taken. It is built twice: the first build counts what a few requests
-# need of it, and the second puts that together, so that a connection touches few pages of the file (rustc book,
-# "Profile-guided Optimization"). --untrained leaves that out, and so do the other two ways and a toolchain that cannot
-# count. Two trained builds of one source behave alike and differ in their bytes.
+# Without --way the first of them that can work is taken. It is built twice and linked three times: the first build counts
+# what a few requests need of it (rustc book, "Profile-guided Optimization"), the second puts apart what they do not need,
+# and the last link puts together what one of them runs of that (first-visits.c), in the order in which it is run. So a
+# connection touches few pages of the file. --untrained leaves that out, and so do the other two ways and a toolchain
+# that cannot count. Two trained builds of one source behave alike and differ in their bytes.
 #
 # The executable is checked, and its path is the last line. CARGO_TARGET_DIR is honoured.
 set -euo pipefail
@@ -83,9 +84,10 @@ elif [[ $way != glibc ]]; then
   "${way}_can" || die "--way $way: what it needs is not here"
 fi
 
-# No PIE: nothing to relocate at the start. httparse asks CPUID for instructions that pay off in megabytes, and every
-# CPUID of a virtual machine is a trip to its host. sha2 asks too, and gets it back: a handler is hashed before each run.
-flags=(-C relocation-model=static -C target-feature=+crt-static)
+# No PIE: nothing to relocate at the start, so nothing to protect after it in a page of its own. httparse asks CPUID for
+# instructions that pay off in megabytes, and every CPUID of a virtual machine is a trip to its host. sha2 asks too, and
+# gets it back: a handler is hashed before each run.
+flags=(-C relocation-model=static -C target-feature=+crt-static -C relro-level=off)
 build=(build --release --locked --manifest-path "$top/Cargo.toml")
 case $way in
   rustup) build+=(--target "$triple") ;;
@@ -142,30 +144,33 @@ EOF
 # What this executable answers to a GET of this path.
 asked() { printf 'GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n' "$2" | env -i HEAL_CONF="$work/conf" "$1" serve; }
 
-# What it answers to the alert of this number, firing or resolved, as Alertmanager posts it.
+# What a program that is served with this command answers to the alert of this number, firing or resolved, as Alertmanager
+# posts it.
 posted() {
-  local ends=0001-01-01T00:00:00Z body
-  [[ $3 == firing ]] || ends=$(date -u -d '+1 minute' +%FT%TZ)
+  local number=$1 state=$2 ends=0001-01-01T00:00:00Z labels notes body
+  shift 2
+  [[ $state == firing ]] || ends=$(date -u -d '+1 minute' +%FT%T.%3NZ)
+  labels='"alertname":"Built","heal":"true","instance":"web-'$number'.lan:9113","job":"nginx","severity":"critical"'
+  notes='"runbook":"look,\nthen \"restart\" \\ it\u2026","summary":"web-'$number' does not answer"'
   body=$(
     cat <<EOF
-{"receiver":"self-heal","status":"$3","alerts":[{"status":"$3","labels":{"alertname":"Built","instance":"web-$2.lan:9113",\
-"job":"nginx","severity":"critical"},"annotations":{"summary":"web-$2 does not answer","runbook":"look, \"restart\""},\
-"startsAt":"$(date -u +%FT%TZ)","endsAt":"$ends","generatorURL":"http://prometheus.lan:9090/graph?g0.expr=up+%3D%3D+0",\
-"fingerprint":"$(printf '%016x' "$2")"}],"groupLabels":{"alertname":"Built"},"commonLabels":{"alertname":"Built"},\
-"commonAnnotations":{},"externalURL":"http://alertmanager.lan:9093","version":"4",\
-"groupKey":"{}:{alertname=\"Built\"}","truncatedAlerts":0}
+{"receiver":"self-heal","status":"$state","alerts":[{"status":"$state","labels":{$labels},"annotations":{$notes},\
+"startsAt":"$(date -u +%FT%T.%3NZ)","endsAt":"$ends","generatorURL":"http://prometheus.lan:9090/graph?g0.expr=up+%3D%3D+0",\
+"fingerprint":"$(printf '%016x' "$number")"}],"groupLabels":{"alertname":"Built","instance":"web-$number.lan:9113"},\
+"commonLabels":{$labels},"commonAnnotations":{$notes},"externalURL":"http://alertmanager.lan:9093","version":"4",\
+"groupKey":"{}/{heal=\"true\"}:{alertname=\"Built\", instance=\"web-$number.lan:9113\"}","truncatedAlerts":0}
 EOF
   )
-  printf 'POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s' \
-    "$(printf %s "$body" | wc -c)" "$body" | env -i HEAL_CONF="$work/conf" "$1" serve
+  printf 'POST / HTTP/1.1\r\nHost: 127.0.0.1:9876\r\nUser-Agent: Alertmanager/0.28.1\r\nContent-Length: %d\r\n%s\r\n\r\n%s' \
+    "$(printf %s "$body" | wc -c)" 'Content-Type: application/json' "$body" | env -i HEAL_CONF="$work/conf" "$@"
 }
 
 # A few requests, as they come.
 train() {
-  local number
-  for number in {1..12}; do posted "$1" "$number" firing; done
-  posted "$1" 1 firing
-  posted "$1" 1 resolved
+  local number served=("$work/first-visits" - "$1" serve)
+  for number in {1..12}; do posted "$number" firing "${served[@]}"; done
+  posted 1 firing "${served[@]}"
+  posted 1 resolved "${served[@]}"
   asked "$1" /-/healthy
   asked "$1" /metrics
 }
@@ -174,15 +179,54 @@ train() {
 tools=$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin
 merge=$tools/llvm-profdata
 
+can_visit() { cc -O2 -o "$work/first-visits" "$top/deploy/first-visits.c"; }
+
 can_merge() {
   if [[ ! -x $merge ]] && command -v rustup >/dev/null; then rustup component add llvm-tools >&2 || true; fi
   [[ -x $merge ]]
 }
 
-# The functions that were called, by what llvm-profdata shows: `  [MODULE;]NAME:`, then the counts of its blocks.
-called() {
-  awk '/^  [^ ].*:$/ { name = $1; sub(/:$/, "", name); sub(/^.*;/, "", name) }
-    /Block counts: .*[1-9]/ { print name }'
+# Each block of a function that was never run apart from the others, not only those that are rare beside the busiest loop
+# of all (llvm/lib/CodeGen/MachineFunctionSplitter.cpp).
+apart=(-enable-split-machine-functions -mfs-psi-cutoff=0 -mfs-count-threshold=1)
+
+can_part() {
+  rustc "${apart[@]/#/-Cllvm-args=}" --crate-type lib --emit obj -o "$work/probe.o" - </dev/null 2>/dev/null
+}
+
+# The functions that this program, with names in it, runs for one alert, in the order of their first visit: addresses
+# and then what nm(1) says lies there.
+visited() {
+  local answer
+  answer=$(posted 13 firing "$work/first-visits" "$work/visits" "$1" serve)
+  [[ $answer == *'"verdict":"healed"'* ]] || return 1
+  awk 'NR == FNR { if ($2 ~ /^[tTwW]$/) { at[++count] = $1; name[count] = $3 } next }
+    {
+      low = 1; high = count
+      while (low < high) {
+        middle = int((low + high + 1) / 2)
+        if (at[middle] <= $1 + 0) low = middle; else high = middle - 1
+      }
+      if (!seen[low]++) print name[low]
+    }' <(nm -n -t d "$1" | sed 's/^0*\([0-9]\)/\1/') "$work/visits"
+}
+
+# Takes the linker's place, and links twice: with names, to see what is run of it, and then with that together.
+link() {
+  local argument named=() made='' before=''
+  for argument in "$@"; do
+    if [[ $before == -o ]]; then
+      made=$argument argument=$work/named
+    fi
+    before=$argument
+    [[ $argument == -Wl,--strip-all ]] || named+=("$argument")
+  done
+  if [[ -n $made ]] && cc "${named[@]}" && visited "$work/named" >"$work/order"; then
+    cc "$@" "-Wl,--symbol-ordering-file=$work/order,--no-warn-symbol-ordering"
+  else
+    echo 'build-release: not put in order: what it runs could not be seen' >&2
+    cc "$@"
+  fi
 }
 
 can_count() {
@@ -197,13 +241,22 @@ learnt=()
 learn() {
   "$merge" merge -o "$work/learnt" "$work/counts"/*.profraw
   learnt=(-C "profile-use=$work/learnt")
-  [[ -x $tools/gcc-ld/ld.lld ]] || return 0
-  "$merge" show --all-functions --counts "$work/learnt" | called >"$work/order"
-  learnt+=(-C "link-arg=-B$tools/gcc-ld" -C link-arg=-fuse-ld=lld)
-  learnt+=(-C "link-arg=-Wl,--symbol-ordering-file=$work/order,--no-warn-symbol-ordering")
+  if can_part; then learnt+=("${apart[@]/#/-Cllvm-args=}"); fi
+  # lld takes an order.
+  if [[ ! -x $tools/gcc-ld/ld.lld ]]; then
+    say 'not put in order: that takes the lld of rustup'
+    return
+  fi
+  {
+    printf '#!/bin/bash\nset -euo pipefail\nwork=%q\n' "$work"
+    declare -f posted visited link
+    echo 'link "$@"'
+  } >"$work/link"
+  chmod 0755 "$work/link"
+  learnt+=(-C "linker=$work/link" -C linker-flavor=gcc -C "link-arg=-B$tools/gcc-ld" -C link-arg=-fuse-ld=lld)
 }
 
-if [[ -n $trained && $way == rustup ]] && can_count && can_merge; then
+if [[ -n $trained && $way == rustup ]] && can_count && can_merge && can_visit; then
   compile "$target/training" -C "profile-generate=$work/counts"
   train "$target/training/$triple/release/self-heal" >"$work/answers"
   healed=$(grep -c '"verdict":"healed"' "$work/answers" || true)

@@ -11,7 +11,7 @@ use nix::spawn::{PosixSpawnAttr, PosixSpawnFlags};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, getpid};
 
-use crate::sys::{files, signals};
+use crate::sys::files;
 
 mod ending;
 
@@ -43,12 +43,7 @@ impl ProcessId {
     /// # Errors
     /// /proc cannot tell: not mounted, or no descriptor is free.
     pub fn own() -> io::Result<ProcessId> {
-        static OWN: OnceLock<ProcessId> = OnceLock::new();
-        if let Some(own) = OWN.get() {
-            return Ok(*own);
-        }
-        let own = ProcessId::of(getpid().as_raw())?;
-        Ok(*OWN.get_or_init(|| own))
+        Ok(own()?.id)
     }
 
     /// Whether this very process still runs: a zombie does not, a stopped one does. Where /proc fails to tell, a
@@ -77,8 +72,20 @@ pub(super) struct Stat {
     pub(super) id: ProcessId,
     pub(super) state: u8,
     pub(super) session: i32,
+    /// The standard signals that it ignores, signal 1 in bit 0; real-time ones are not told.
+    pub(super) ignored: u64,
     parent: i32,
     threads: u32,
+}
+
+/// What is said of this process, asked once: nothing of it that is asked for here ever changes.
+pub(super) fn own() -> io::Result<Stat> {
+    static OWN: OnceLock<Stat> = OnceLock::new();
+    if let Some(own) = OWN.get() {
+        return Ok(*own);
+    }
+    let own = Stat::of(getpid().as_raw())?;
+    Ok(*OWN.get_or_init(|| own))
 }
 
 impl Stat {
@@ -107,6 +114,7 @@ impl Stat {
             },
             state: *field(3)?.as_bytes().first()?,
             session: field(6)?.parse().ok()?,
+            ignored: field(33)?.parse().ok()?,
             parent: field(4)?.parse().ok()?,
             threads: field(20)?.parse().ok()?,
         })
@@ -242,7 +250,7 @@ const SETSID: i32 = 0x80;
 /// one looks at its session.
 pub(super) fn of_its_own_session() -> nix::Result<PosixSpawnAttr> {
     let mut attributes = PosixSpawnAttr::init()?;
-    attributes.set_sigdefault(&signals::to_default())?;
+    attributes.set_sigdefault(&SigSet::all())?;
     attributes.set_sigmask(&SigSet::empty())?;
     attributes.set_flags(
         PosixSpawnFlags::from_bits_retain(SETSID)

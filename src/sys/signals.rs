@@ -6,7 +6,6 @@ use std::ffi::CString;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStringExt;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -16,7 +15,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
-use crate::sys::files;
+use crate::sys::process;
 
 /// The longest that [`Signals::wait`] rests, in milliseconds. A SIGCHLD can be lost to another thread, or merged with
 /// one that was read already (signal(7): standard signals do not queue), so whoever waits looks again this often.
@@ -85,46 +84,10 @@ impl Signals {
 /// exit status of every child (wait(2), NOTES): a handler's outcome could not be known.
 ///
 /// # Errors
-/// `/proc/self/status` cannot be read or has no `SigIgn` line.
+/// `/proc` does not tell of this process.
 pub fn child_ignored() -> io::Result<bool> {
-    // proc(5): bit 0 stands for signal 1.
-    Ok(ignored()? >> (Signal::SIGCHLD as i32 - 1) & 1 == 1)
-}
-
-/// The signals that this process ignores, and so would whatever it starts: execve(2) sets every other one to its
-/// default. All of them where one without a name is ignored (real-time signals), or where it cannot be told.
-pub fn to_default() -> SigSet {
-    let ignored = ignored().unwrap_or(u64::MAX);
-    let mut named = SigSet::empty();
-    let mut left = ignored;
-    for signal in Signal::iterator() {
-        let bit = 1 << (signal as i32 - 1);
-        if ignored & bit != 0 {
-            named.add(signal);
-            left &= !bit;
-        }
-    }
-    if left == 0 { named } else { SigSet::all() }
-}
-
-/// As a mask, asked once: nothing here ever changes it.
-fn ignored() -> io::Result<u64> {
-    static IGNORED: OnceLock<u64> = OnceLock::new();
-    if let Some(ignored) = IGNORED.get() {
-        return Ok(*ignored);
-    }
-    let status = files::read_of_kernel("/proc/self/status")?;
-    let ignored = String::from_utf8_lossy(&status)
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                "/proc/self/status has no SigIgn line",
-            )
-        })?;
-    Ok(*IGNORED.get_or_init(|| ignored))
+    // proc_pid_stat(5): bit 0 stands for signal 1.
+    Ok(process::own()?.ignored >> (Signal::SIGCHLD as i32 - 1) & 1 == 1)
 }
 
 /// Runs this very program once more with SIGCHLD at its default, on the same standard descriptors, arguments and

@@ -153,6 +153,13 @@ pub fn length(beginning: &[u8]) -> Option<usize> {
     start.checked_add(length)
 }
 
+/// Which sequence a copy says it has that begins so, whole or not.
+pub fn sequence(beginning: &[u8]) -> Option<u64> {
+    let (start, ..) = header(beginning)?;
+    let sequence = beginning.get(start..)?.split(|byte| *byte == b' ').nth(1)?;
+    std::str::from_utf8(sequence).ok()?.parse().ok()
+}
+
 /// Where the second line begins, its length, its digest.
 fn header(copy: &[u8]) -> Option<(usize, usize, &str)> {
     let line_end = copy.iter().take(128).position(|byte| *byte == b'\n')?;

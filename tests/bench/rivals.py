@@ -14,6 +14,7 @@ import socket
 import subprocess
 import time
 
+import calls
 import house
 import programs
 
@@ -46,6 +47,11 @@ class Place:
         self.port = free_port()
         os.makedirs(f"{top}/bash")
         house.write(f"{top}/bash/allowed.txt", "edge-[0-9]*\\.lan:8404\n")
+
+    def calls(self, program):
+        """The floor with the calls on files that this program makes here."""
+        folder = f"{self.top}/calls"
+        return f"{folder}/calls" if os.path.isdir(folder) else calls.build(folder, self.house, program)
 
 
 class Running:
@@ -172,6 +178,9 @@ def all_of(built):
             if f"floor{suffix}" in built:
                 floor = built[f"floor{suffix}"]
                 rivals.append(Rival(f"floor, {libc}", spawner, needs, under(lambda p, f=floor: [f, p.handler])))
+        if release := dict(programs.ours()).get("release"):
+            rivals.append(Rival("self-heal's calls on files, musl", spawner, [*needs, "strace", "musl-gcc"],
+                                under(lambda p, f=release: [p.calls(f), p.handler]), ours=release, settings=UNLIMITED))
         for name, path in programs.ours():
             command = under(lambda p, f=path: [f, "serve"])
             rivals.append(Rival(f"self-heal, {name}", spawner, needs, command, ours=path, settings=UNLIMITED))

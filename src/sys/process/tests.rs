@@ -46,7 +46,7 @@ fn eventually(condition: impl Fn() -> bool) {
 #[test]
 fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
     let line =
-        b"4 (a) R 9 (\xff) ) S 7 8 9 0 -1 4194304 97 0 0 0 0 0 0 0 20 0 3 0 144682 3133440 382\n";
+        b"4 (a) R 9 (\xff) ) S 7 8 9 0 -1 4194304 97 0 0 0 0 0 0 0 20 0 3 0 144682 3133440 382 18446744073709551615 1 1 0 0 0 0 0 65536 4096 0\n";
     let stat = Stat::parse(4, line).unwrap();
     assert_eq!(
         stat,
@@ -57,6 +57,7 @@ fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
             },
             state: b'S',
             session: 9,
+            ignored: 65536,
             parent: 7,
             threads: 3
         }

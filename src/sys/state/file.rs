@@ -5,7 +5,7 @@
 
 use std::cell::OnceCell;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::StateError;
@@ -265,8 +265,8 @@ impl Store {
             // A record that left the reserve meanwhile has a file of its own by now.
             return Ok((!path.exists()).then_some(value));
         }
-        let content = twin::fresh(key, &value)?;
-        match make(path, &content) {
+        let copy = twin::fresh(key, &value)?;
+        match make(path, &copy) {
             Ok(()) => Ok(Some(value)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
             Err(error) if full(&error) => {
@@ -276,7 +276,7 @@ impl Store {
                 if path.exists() || reserve.room(key)?.is_some() {
                     return Ok(None);
                 }
-                reserve.take(key, &content, |key| self.place(key).exists())?;
+                reserve.take(key, &copy, |key| self.place(key).exists())?;
                 Ok(Some(value))
             }
             Err(error) => Err(error),
@@ -362,8 +362,8 @@ fn full(error: &io::Error) -> bool {
     )
 }
 
-/// Brings a file into the world whole: written aside, synced, linked into place, the folder synced.
-fn make(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Brings a file with this first copy into the world whole: written aside, synced, linked into place, the folder synced.
+fn make(path: &Path, copy: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let temporary = folder.join(format!(".new-{}", std::process::id()));
     let open = || files::read_write().create_new(true).open(&temporary);
@@ -384,8 +384,8 @@ fn make(path: &Path, content: &[u8]) -> io::Result<()> {
             )),
             _ => error,
         })
-        .and_then(|mut file| {
-            file.write_all(content)?;
+        .and_then(|file| {
+            twin::write_fresh(&file, 0, copy)?;
             file.sync_all()?;
             fs::hard_link(&temporary, path)?;
             File::open(folder)?.sync_all()

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::twin::ROOM;
+use super::twin::{self, ROOM};
 use crate::sys::files;
 
 /// How many alerts may have their first attempt while the file system is full.
@@ -62,12 +62,12 @@ impl Reserve {
         Ok(room_in(&self.file, key)?.map(|offset| (&self.file, offset)))
     }
 
-    /// Gives this key a room, with this content. Rooms of alerts that have a file of their own
+    /// Gives this key a room, with this copy in it. Rooms of alerts that have a file of their own
     /// (`settled`) are taken when no other is free.
     pub(super) fn take(
         &self,
         key: &str,
-        content: &[u8],
+        copy: &[u8],
         settled: impl Fn(&str) -> bool,
     ) -> io::Result<()> {
         let free = match self.place(&[0; KEY])? {
@@ -80,7 +80,7 @@ impl Reserve {
                 "the file system and the reserve are full",
             )
         })?;
-        self.file.write_all_at(content, offset(place))?;
+        twin::write_fresh(&self.file, offset(place), copy)?;
         self.file.sync_data()?;
         self.name(place, &entry(key))
     }

@@ -12,8 +12,10 @@ use crate::wire::records::{self, Copy, Kept, SLOT};
 /// The room for both copies, in bytes.
 pub(super) const ROOM: usize = 2 * SLOT;
 
-/// How much of the second copy is read with the first: as much as most records have, so that one read without any
-/// allocation is all that most of them need.
+/// In the program's file, where it costs no memory to fill.
+static ZEROS: [u8; 4096] = [0; 4096];
+
+/// How much of a copy is read at first: as much as most records have.
 const SHORT: usize = 1536;
 
 /// A record as found.
@@ -24,49 +26,48 @@ pub(super) enum Found<T> {
     Damaged,
 }
 
-/// Reads both copies at `offset`. A copy that names another key does not count.
+/// Reads both copies at `offset`: the newer one, by what it says of itself, and the older one where that is not whole. A
+/// copy that names another key does not count.
 pub(super) fn read<T: Kept>(file: &File, offset: u64, key: &str) -> io::Result<Found<T>> {
-    let mut short = [0; SLOT + SHORT];
-    fill(file, offset, &mut short)?;
-    let long;
-    let (first, second) = match short.split_at(SLOT) {
-        (first, second) if records::length(second).is_none_or(|length| length <= SHORT) => {
-            (first, second)
-        }
-        _ => {
-            let mut room = vec![0; ROOM];
-            fill(file, offset, &mut room)?;
-            long = room;
-            long.split_at(SLOT)
-        }
-    };
-    let mine = |copy: &[u8]| match records::decode::<T>(copy) {
-        Copy::Whole {
+    let places = [offset, offset + SLOT as u64];
+    let [mut first, mut second] = [[0; SHORT]; 2];
+    fill(file, places[0], &mut first)?;
+    fill(file, places[1], &mut second)?;
+    let mut copies = [
+        (places[1], places[0], &second),
+        (places[0], places[1], &first),
+    ];
+    if records::sequence(&first) > records::sequence(&second) {
+        copies.reverse();
+    }
+    for (place, next, beginning) in copies {
+        if let Copy::Whole {
             key: whose,
             sequence,
             value,
-        } if whose == key => Some((sequence, value)),
-        _ => None,
-    };
-    let second_place = offset + SLOT as u64;
-    Ok(match (mine(first), mine(second)) {
-        (Some((a, value)), Some((b, _))) if a > b => Found::Whole {
-            value,
-            sequence: a,
-            next: second_place,
-        },
-        (_, Some((sequence, value))) => Found::Whole {
-            value,
-            sequence,
-            next: offset,
-        },
-        (Some((sequence, value)), None) => Found::Whole {
-            value,
-            sequence,
-            next: second_place,
-        },
-        (None, None) => Found::Damaged,
-    })
+        } = copy::<T>(file, place, beginning)?
+            && whose == key
+        {
+            return Ok(Found::Whole {
+                value,
+                sequence,
+                next,
+            });
+        }
+    }
+    Ok(Found::Damaged)
+}
+
+/// The copy at `place`, which begins so.
+fn copy<T: Kept>(file: &File, place: u64, beginning: &[u8; SHORT]) -> io::Result<Copy<T>> {
+    match records::length(beginning) {
+        Some(length) if length > SHORT => {
+            let mut whole = vec![0; length.min(SLOT)];
+            fill(file, place, &mut whole)?;
+            Ok(records::decode(&whole))
+        }
+        _ => Ok(records::decode(beginning)),
+    }
 }
 
 /// Reads as much as there is.
@@ -132,15 +133,26 @@ pub(super) fn change<T: Kept>(
     Ok(next)
 }
 
-/// A fresh file's content: one copy, the rest zeros.
+/// The one copy that a fresh file begins with; the rest of its [`ROOM`] is zeros.
 pub(super) fn fresh<T: Kept>(key: &str, value: &T) -> io::Result<Vec<u8>> {
-    let mut bytes = records::encode(value, key, 1)?;
+    let bytes = records::encode(value, key, 1)?;
     if bytes.len() > SLOT {
         return Err(io::Error::other(format!(
             "a record of {} bytes: no room",
             bytes.len()
         )));
     }
-    bytes.resize(ROOM, 0);
     Ok(bytes)
+}
+
+/// Writes such a copy, and the zeros behind it, from `offset` on.
+pub(super) fn write_fresh(file: &File, offset: u64, copy: &[u8]) -> io::Result<()> {
+    file.write_all_at(copy, offset)?;
+    let mut filled = copy.len();
+    while filled < ROOM {
+        let zeros = ZEROS.get(..ROOM - filled).unwrap_or(&ZEROS);
+        file.write_all_at(zeros, offset + filled as u64)?;
+        filled += zeros.len();
+    }
+    Ok(())
 }
