@@ -285,6 +285,9 @@ answer=$(asked "$program.new" /-/healthy) || die "$program.new serve: exit statu
 [[ $answer == 'HTTP/1.1 200 '* ]] || die "$program.new does not answer GET /-/healthy: $answer"
 
 mv "$program.new" "$program"
-say "static, no PIE, answers; $(stat -c %s "$program") bytes"
+how='not trained'
+if ((${#learnt[@]})); then how=trained; fi
+if [[ -s $work/order ]]; then how+=', in order'; fi
+say "static, no PIE, $how, answers; $(stat -c %s "$program") bytes"
 say "sha256 $(sha256sum "$program" | cut -d ' ' -f 1)"
 printf '%s\n' "$program"
