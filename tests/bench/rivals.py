@@ -179,8 +179,10 @@ def all_of(built):
                 floor = built[f"floor{suffix}"]
                 rivals.append(Rival(f"floor, {libc}", spawner, needs, under(lambda p, f=floor: [f, p.handler])))
         if release := dict(programs.ours()).get("release"):
-            rivals.append(Rival("self-heal's calls on files, musl", spawner, [*needs, "strace", "musl-gcc"],
-                                under(lambda p, f=release: [p.calls(f), p.handler]), ours=release, settings=UNLIMITED))
+            command = under(lambda p, f=release: [p.calls(f), p.handler])
+            for disk in (False, True)[:1 + (spawner == "socat")]:
+                rivals.append(Rival("floor, musl, with self-heal's calls" + ", state on disk" * disk, spawner,
+                                    [*needs, "strace", "musl-gcc"], command, ours=release, settings=UNLIMITED, disk=disk))
         for name, path in programs.ours():
             command = under(lambda p, f=path: [f, "serve"])
             rivals.append(Rival(f"self-heal, {name}", spawner, needs, command, ours=path, settings=UNLIMITED))
