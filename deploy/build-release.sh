@@ -128,7 +128,8 @@ settings() {
   mkdir "$work/log" "$work/state" "$work/lock" "$work/handlers"
   printf '#!/bin/sh\nexit 0\n' >"$work/handlers/Built.sh"
   chmod 0755 "$work/handlers/Built.sh"
-  echo 'web-*.lan' >"$work/allowed"
+  # Enough lines, and long enough ones, to show which loops are worth their instructions.
+  printf '%s\n' '# databases' db-{01..40}.storage.example.lan:9104 'edge-*.lan  Built,NginxDown' 'web-*.lan' >"$work/allowed"
   cat >"$work/conf" <<EOF
 HEAL_ALLOW_ROOT=yes
 HEAL_SYSLOG=off

@@ -167,15 +167,25 @@ fn number(number: usize) -> u32 {
 /// What a line is compared with, and whether it has a `*` in it, if it is a name or a pattern of names with or without a
 /// port, and nothing else; `None` for any other line, right or wrong.
 fn plain(line: &str) -> Option<(Part, bool)> {
-    // Every byte is looked at, many at a time.
-    let name =
-        |byte: u8| byte.is_ascii_alphanumeric() | matches!(byte, b'.' | b'_' | b'-' | b'*' | b':');
-    let plain = line.bytes().fold(true, |all, byte| all & name(byte));
-    if !plain || line.is_empty() || line.len() > LONGEST || line.starts_with(['-', ':']) {
+    if line.is_empty() || line.len() > LONGEST || line.starts_with(['-', ':']) {
         return None;
     }
-    let part = split(line).1.map_or(Part::Host, |_| Part::Whole);
-    Some((part, line.contains('*')))
+    // One look at each byte: most lines of a long list are of this kind.
+    let (mut colon, mut glob) = (None, false);
+    for (at, byte) in line.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' => {}
+            b'*' => glob = true,
+            b':' => colon = colon.or(Some(at)),
+            _ => return None,
+        }
+    }
+    let behind = colon.and_then(|at| line.get(at + 1..));
+    let part = match behind {
+        Some(behind) if is_port(behind) => Part::Whole,
+        _ => Part::Host,
+    };
+    Some((part, glob))
 }
 
 /// The pattern of a line, what it is compared with, whether there is a `*` in it, and the alertnames; nothing for a blank
@@ -236,20 +246,22 @@ fn split(text: &str) -> (&str, Option<&str>) {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b":.*%_-".contains(&b))
     };
-    let port = |text: &str| {
-        (1..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'*')
-    };
     if let Some((inner, rest)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return match rest.strip_prefix(':') {
-            Some(digits) if address(inner) && port(digits) => (inner, Some(digits)),
+            Some(digits) if address(inner) && is_port(digits) => (inner, Some(digits)),
             None if address(inner) && rest.is_empty() => (inner, None),
             _ => (text, None),
         };
     }
     match text.split_once(':') {
-        Some((host, digits)) if port(digits) => (host, Some(digits)),
+        Some((host, digits)) if is_port(digits) => (host, Some(digits)),
         _ => (text, None),
     }
+}
+
+/// A port, or a pattern of one.
+fn is_port(text: &str) -> bool {
+    (1..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'*')
 }
 
 /// Whether the pattern matches the whole text. `*` never matches a separator, so the separators of both
