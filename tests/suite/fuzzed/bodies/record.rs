@@ -59,6 +59,7 @@ pub(super) fn decoded<T: Kept + Debug>(bytes: &[u8]) {
         value,
     } = records::decode::<T>(bytes)
     {
+        assert_eq!(records::sequence(bytes), Some(sequence));
         let again = records::encode(&value, &key, sequence).unwrap();
         let whole = Copy::Whole {
             key,
@@ -74,6 +75,7 @@ pub(super) fn kept<T: Kept + Debug>(value: &T) {
     let key = "k".repeat(64);
     let mut copy = records::encode(value, &key, 7).unwrap();
     assert_eq!(records::length(&copy), Some(copy.len()));
+    assert_eq!(records::sequence(&copy), Some(7));
     let whole = Copy::Whole {
         key,
         sequence: 7,
