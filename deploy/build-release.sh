@@ -84,10 +84,9 @@ elif [[ $way != glibc ]]; then
   "${way}_can" || die "--way $way: what it needs is not here"
 fi
 
-# No PIE: nothing to relocate at the start, so nothing to protect after it in a page of its own. httparse asks CPUID for
-# instructions that pay off in megabytes, and every CPUID of a virtual machine is a trip to its host. sha2 asks too, and
-# gets it back: a handler is hashed before each run.
-flags=(-C relocation-model=static -C target-feature=+crt-static -C relro-level=off)
+# No PIE: nothing to relocate at the start. httparse asks CPUID for instructions that pay off in megabytes, and every
+# CPUID of a virtual machine is a trip to its host. sha2 asks too, and gets it back: a handler is hashed before each run.
+flags=(-C relocation-model=static -C target-feature=+crt-static)
 build=(build --release --locked --manifest-path "$top/Cargo.toml")
 case $way in
   rustup) build+=(--target "$triple") ;;
@@ -109,6 +108,9 @@ case $way in
     build+=(--target "$triple")
     ;;
 esac
+
+# musl protects nothing after the start of such a program, so nothing needs a page of its own for that. glibc does.
+if [[ $triple == *-musl ]]; then flags+=(-C relro-level=off); fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

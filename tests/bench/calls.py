@@ -13,6 +13,9 @@ import subprocess
 import house
 import programs
 
+NAME = "floor, musl, with self-heal's calls"
+NEEDS = ["strace", "musl-gcc"]
+
 # Those whose first argument is a path, and how they are called; `{path}` is one that may have the request's number in it.
 BY_PATH = {
     "lstat": "lstat({path}, &about)", "stat": "stat({path}, &about)", "access": "access({path}, X_OK)",
@@ -69,11 +72,9 @@ def one(name, arguments, result, files):
     """One call as C, or nothing if it is on no file. `files`: the numbers of open files, as the trace has them."""
     paths = [path(found) for found in re.findall(r'"((?:[^"\\]|\\.)*)"', arguments)]
     numbers = [int(number) for number in re.findall(r"(?<![\w.])-?\d+(?![\w.])", arguments.rsplit('"', 1)[-1])]
-    if name == "open" or name == "memfd_create":
-        call = f"memfd_create({paths[0]}, MFD_CLOEXEC)"
-        if name == "open":
-            words = arguments.rsplit('"', 1)[1].strip(", ")
-            call = f"open({paths[0]}, {words})"
+    if name in ("open", "memfd_create"):
+        words = arguments.rsplit('"', 1)[1].strip(", ")
+        call = f"{name}({paths[0]}, {words})"
         if result is None or int(result) < 0:
             # Not there, or the trace was interrupted before it said its number: opened and closed, if so.
             return f"close({call})" if result is None else call

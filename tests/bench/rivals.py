@@ -180,9 +180,11 @@ def all_of(built):
                 rivals.append(Rival(f"floor, {libc}", spawner, needs, under(lambda p, f=floor: [f, p.handler])))
         if release := dict(programs.ours()).get("release"):
             command = under(lambda p, f=release: [p.calls(f), p.handler])
-            for disk in (False, True)[:1 + (spawner == "socat")]:
-                rivals.append(Rival("floor, musl, with self-heal's calls" + ", state on disk" * disk, spawner,
-                                    [*needs, "strace", "musl-gcc"], command, ours=release, settings=UNLIMITED, disk=disk))
+            wanted = [*needs, *calls.NEEDS]
+            rivals.append(Rival(calls.NAME, spawner, wanted, command, ours=release, settings=UNLIMITED))
+            if spawner == "socat":
+                rivals.append(Rival(f"{calls.NAME}, state on disk", spawner, wanted, command, ours=release,
+                                    settings=UNLIMITED, disk=True))
         for name, path in programs.ours():
             command = under(lambda p, f=path: [f, "serve"])
             rivals.append(Rival(f"self-heal, {name}", spawner, needs, command, ours=path, settings=UNLIMITED))

@@ -93,14 +93,7 @@ pub(super) fn write<T: Kept>(
     value: &T,
     durable: bool,
 ) -> io::Result<()> {
-    let bytes = records::encode(value, key, sequence)?;
-    if bytes.len() > SLOT {
-        return Err(io::Error::other(format!(
-            "a record of {} bytes: no room",
-            bytes.len()
-        )));
-    }
-    file.write_all_at(&bytes, place)?;
+    file.write_all_at(&fitting(value, key, sequence)?, place)?;
     if durable { file.sync_data() } else { Ok(()) }
 }
 
@@ -135,7 +128,12 @@ pub(super) fn change<T: Kept>(
 
 /// The one copy that a fresh file begins with; the rest of its [`ROOM`] is zeros.
 pub(super) fn fresh<T: Kept>(key: &str, value: &T) -> io::Result<Vec<u8>> {
-    let bytes = records::encode(value, key, 1)?;
+    fitting(value, key, 1)
+}
+
+/// A copy that its slot has room for.
+fn fitting<T: Kept>(value: &T, key: &str, sequence: u64) -> io::Result<Vec<u8>> {
+    let bytes = records::encode(value, key, sequence)?;
     if bytes.len() > SLOT {
         return Err(io::Error::other(format!(
             "a record of {} bytes: no room",
